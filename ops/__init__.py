@@ -1,0 +1,35 @@
+"""The language of graphnn: graphs, nodes and every op, each with its shape rule, gradient and meaning in NumPy."""
+
+from __future__ import annotations
+
+if __name__ != "graphnn.ops":
+    raise ImportError("import this package as graphnn.ops: under another name its classes would exist twice")
+
+from graphnn.ops import dtypes, errors
+from graphnn.ops.broadcasting import cast
+from graphnn.ops.comparison import equal, greater, greater_equal, less, less_equal, not_equal, where
+from graphnn.ops.context import apply, current_graph
+from graphnn.ops.elementwise import (
+    abs,
+    add,
+    clip,
+    divide,
+    exp,
+    log,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    power,
+    relu,
+    sigmoid,
+    sign,
+    sqrt,
+    subtract,
+    tanh,
+)
+from graphnn.ops.graph import Graph
+from graphnn.ops.node import Node
+from graphnn.ops.op import Op
+from graphnn.ops.spec import Dim, TensorSpec
+from graphnn.ops.state import assign, constant, placeholder, stop_gradient, variable, when_training
