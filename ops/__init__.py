@@ -6,9 +6,11 @@ if __name__ != "graphnn.ops":
     raise ImportError("import this package as graphnn.ops: under another name its classes would exist twice")
 
 from graphnn.ops import dtypes, errors
+from graphnn.ops.avg_pool import avg_pool2d, global_avg_pool2d
 from graphnn.ops.broadcasting import cast
 from graphnn.ops.comparison import equal, greater, greater_equal, less, less_equal, not_equal, where
 from graphnn.ops.context import apply, current_graph
+from graphnn.ops.conv import conv2d
 from graphnn.ops.elementwise import (
     abs,
     add,
@@ -29,7 +31,16 @@ from graphnn.ops.elementwise import (
     tanh,
 )
 from graphnn.ops.graph import Graph
+from graphnn.ops.index import one_hot, take
+from graphnn.ops.loss import cross_entropy, mse_loss
+from graphnn.ops.matmul import matmul
+from graphnn.ops.max_pool import global_max_pool2d, max_pool2d
 from graphnn.ops.node import Node
+from graphnn.ops.norm import log_softmax, softmax
 from graphnn.ops.op import Op
+from graphnn.ops.random import dropout, normal, uniform
+from graphnn.ops.reduce import argmax, max, mean, min, size, sum, sum_to_size, variance
+from graphnn.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, transpose
+from graphnn.ops.slicing import concat, pad, slice
 from graphnn.ops.spec import Dim, TensorSpec
 from graphnn.ops.state import assign, constant, placeholder, stop_gradient, variable, when_training

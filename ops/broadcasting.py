@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from graphnn.ops import dtypes
 from graphnn.ops.context import apply
-from graphnn.ops.dtypes import DType, DTypeLike, as_dtype, promote, promote_scalar
+from graphnn.ops.dtypes import DType, DTypeLike, Scalar, as_dtype, promote, promote_scalar
 from graphnn.ops.errors import DTypeError, GraphError, ShapeError
 from graphnn.ops.node import Node, node_method
 from graphnn.ops.op import Op
@@ -52,6 +53,9 @@ class Elementwise(Op):
     floating_only: ClassVar[bool] = False
     """Whether the op is defined on real numbers alone."""
 
+    numbers_only: ClassVar[bool] = False
+    """Whether the op has no meaning for bool."""
+
     def infer(self, *inputs: TensorSpec) -> TensorSpec:
         return TensorSpec(broadcast_shapes(*(spec.shape for spec in inputs)), self.common_dtype(*inputs))
 
@@ -66,6 +70,8 @@ class Elementwise(Op):
                 expected="float16, bfloat16, float32 or float64",
                 hint="convert it with .astype('float32')",
             )
+        if self.numbers_only and dtype is dtypes.bool:
+            raise DTypeError("it has no meaning for bool", hint="convert it with .astype('int32')")
         return dtype
 
     def flops(self, out: TensorSpec, *inputs: TensorSpec) -> int:
@@ -104,7 +110,7 @@ def cast(x: Node, dtype: DTypeLike) -> Node:
 
 
 def promoted(label: str, *values: Value) -> tuple[Node, ...]:
-    """Return values as nodes of one element type: arrays become constants, Python numbers are weak."""
+    """Return values as nodes of one element type: arrays become constants; numbers, NumPy's too, are weak."""
     nodes = [value for value in values if isinstance(value, Node)]
     if not nodes:
         raise GraphError(
@@ -114,9 +120,25 @@ def promoted(label: str, *values: Value) -> tuple[Node, ...]:
             hint="wrap a value in gn.constant(...)",
         )
     with nodes[0].graph:
-        full = [constant(v) if isinstance(v, np.ndarray | np.generic | list | tuple) else v for v in values]
-        dtype = promote(*(value.dtype for value in full if isinstance(value, Node)))
-        for value in full:
-            if not isinstance(value, Node):
-                dtype = promote_scalar(dtype, value)
-        return tuple(cast(v, dtype) if isinstance(v, Node) else constant(v, dtype) for v in full)
+        operands = [_operand(label, value) for value in values]
+        dtype = promote(*(operand.dtype for operand in operands if isinstance(operand, Node)))
+        for operand in operands:
+            if not isinstance(operand, Node):
+                dtype = promote_scalar(dtype, operand)
+        return tuple(cast(v, dtype) if isinstance(v, Node) else constant(v, dtype) for v in operands)
+
+
+def _operand(label: str, value: Value) -> Node | Scalar:
+    if isinstance(value, np.generic):  # np.sqrt(64) should not turn a float32 graph into float64
+        value = value.item()
+    if isinstance(value, Node | int | float):
+        return value
+    if isinstance(value, np.ndarray | list | tuple):
+        return constant(value)
+    raise DTypeError(
+        f"{label} can't take {value!r}",
+        expected="a node, an array, a list or a number",
+        actual=type(value).__name__,
+        where=str(caller()),
+        hint="convert it with np.asarray(...)",
+    )

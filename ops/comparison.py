@@ -9,7 +9,7 @@ import numpy as np
 
 from graphnn.ops import dtypes
 from graphnn.ops.broadcasting import Binary, Elementwise, Gradient, Value, broadcast_shapes, promoted
-from graphnn.ops.context import apply
+from graphnn.ops.context import apply, current_graph
 from graphnn.ops.errors import DTypeError
 from graphnn.ops.node import Node, node_method
 from graphnn.ops.spec import TensorSpec
@@ -131,12 +131,12 @@ def not_equal(a: Value, b: Value) -> Node:
     return apply(NotEqual(), *promoted("not_equal", a, b))
 
 
-def where(condition: Node, a: Value, b: Value) -> Node:
+def where(condition: Value, a: Value, b: Value) -> Node:
     """Choose from `a` where the bool `condition` holds, else from `b`."""
-    a, b = promoted("where", a, b) if isinstance(a, Node) or isinstance(b, Node) else _constants(condition, a, b)
-    return apply(Where(), condition, a, b)
-
-
-def _constants(condition: Node, a: Value, b: Value) -> tuple[Node, ...]:
-    with condition.graph:
-        return promoted("where", constant(a), b)  # type: ignore[arg-type]  # no Node reaches this
+    graph = next((value.graph for value in (condition, a, b) if isinstance(value, Node)), None) or current_graph()
+    with graph:
+        if not isinstance(condition, Node):
+            condition = constant(condition)
+        if not (isinstance(a, Node) or isinstance(b, Node)):  # one of two numbers is made strong, of its own type
+            a, b = (a, constant(b)) if isinstance(a, bool | int | float) else (constant(a), b)
+        return apply(Where(), condition, *promoted("where", a, b))

@@ -7,6 +7,7 @@ fed and fetched as float32.
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +50,7 @@ class DType:
         return self.storage.itemsize
 
     @property
-    def is_floating(self) -> bool:
+    def is_floating(self) -> builtins.bool:
         """Whether values are real numbers, so that gradients exist."""
         return self.kind == "floating"
 
@@ -148,7 +149,7 @@ def promote_scalar(dtype: DType, scalar: Scalar) -> DType:
 
 def of_scalar(scalar: Scalar) -> DType:
     """Return the type of a Python number on its own: bool, int64 or float32."""
-    if isinstance(scalar, type(True)):
+    if isinstance(scalar, builtins.bool):
         return bool
     return int64 if isinstance(scalar, int) else float32
 
@@ -161,7 +162,7 @@ def bfloat16_to_float32(bits: np.ndarray) -> np.ndarray:
     >>> bfloat16_to_float32(np.array([0x3F80], np.uint16))
     array([1.], dtype=float32)
     """
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(bits.astype(np.uint32) << 16).view(np.float32)  # a scalar stays an array of rank 0
 
 
 def float32_to_bfloat16(values: np.ndarray) -> np.ndarray:
@@ -172,7 +173,7 @@ def float32_to_bfloat16(values: np.ndarray) -> np.ndarray:
     >>> [hex(bits) for bits in float32_to_bfloat16(np.array([1.0, 1.00390625, np.nan], np.float32))]
     ['0x3f80', '0x3f80', '0x7fc0']
     """
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
+    bits = np.asarray(values, np.float32).view(np.uint32).astype(np.uint64)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
     quiet_nan = (bits >> 16) | 0x40
     return np.where(np.isnan(values), quiet_nan, rounded).astype(np.uint16)

@@ -39,11 +39,7 @@ class Add(Binary):
 class Subtract(Binary):
     """``a - b`` (ONNX Sub)."""
 
-    def infer(self, *inputs: TensorSpec) -> TensorSpec:
-        spec = super().infer(*inputs)
-        if spec.dtype is dtypes.bool:
-            raise DTypeError("bool values can't be subtracted", hint="ops.not_equal(a, b) is exclusive or")
-        return spec
+    numbers_only: ClassVar[bool] = True
 
     def gradient(self, node: Node, dy: Node) -> Gradient:
         a, b = node.inputs
@@ -82,17 +78,26 @@ class Divide(Binary):
 
 @dataclass(frozen=True)
 class Power(Binary):
-    """``a ** b`` (ONNX Pow). The gradient by `b` counts only where ``a > 0``, as log(a) has no value elsewhere."""
+    """``a ** b`` (ONNX Pow). The gradient by `b` counts only where ``a > 0``, as log(a) has no value elsewhere.
+
+    Integers to a negative power give the real result rounded towards 0, as in PyTorch, and 0 for base 0.
+    """
+
+    numbers_only: ClassVar[bool] = True
 
     def gradient(self, node: Node, dy: Node) -> Gradient:
         a, b = node.inputs
-        da = dy * b * power(a, b - 1)
+        base = where(equal(b, 0), where(equal(a, 0), 1, a), a)  # 0 ** 0 is constant in its base: not 0 · 0 ** -1
+        da = dy * b * power(base, b - 1)
         positive = greater(a, 0)
         db = where(positive, dy * node * log(where(positive, a, 1)), 0)
         return da.sum_to_size(a.shape), db.sum_to_size(b.shape)
 
     def evaluate(self, out: TensorSpec, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.power(a, b)
+        if out.dtype.is_floating:
+            return np.power(a, b)
+        positive = np.power(a, np.abs(b))
+        return np.where((b >= 0) | (np.abs(a) == 1), positive, 0)
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ def _share_gradient(node: Node, dy: Node, wins: Callable[[Node, Node], Node]) ->
 @dataclass(frozen=True)
 class Negative(Elementwise):
     """``-x`` (ONNX Neg)."""
+
+    numbers_only: ClassVar[bool] = True
 
     def gradient(self, node: Node, dy: Node) -> Gradient:
         return (negative(dy),)
@@ -210,6 +217,8 @@ class Sigmoid(Elementwise):
 class Relu(Elementwise):
     """``max(x, 0)`` (ONNX Relu); NaN stays NaN. The gradient at 0 is 0."""
 
+    numbers_only: ClassVar[bool] = True
+
     def gradient(self, node: Node, dy: Node) -> Gradient:
         return (where(greater(node, 0), dy, 0),)
 
@@ -221,6 +230,8 @@ class Relu(Elementwise):
 class Abs(Elementwise):
     """Absolute value (ONNX Abs). The gradient at 0 is 0."""
 
+    numbers_only: ClassVar[bool] = True
+
     def gradient(self, node: Node, dy: Node) -> Gradient:
         return (dy * sign(node.inputs[0]),)
 
@@ -231,6 +242,8 @@ class Abs(Elementwise):
 @dataclass(frozen=True)
 class Sign(Elementwise):
     """-1, 0 or 1 (ONNX Sign); NaN stays NaN. The gradient is 0 everywhere."""
+
+    numbers_only: ClassVar[bool] = True
 
     def gradient(self, node: Node, dy: Node) -> Gradient:
         return (None,)
@@ -245,6 +258,19 @@ class Clip(Elementwise):
 
     low: float | None
     high: float | None
+    numbers_only: ClassVar[bool] = True
+
+    def infer(self, *inputs: TensorSpec) -> TensorSpec:
+        spec = super().infer(*inputs)
+        limits = [limit for limit in (self.low, self.high) if limit is not None]
+        if not spec.dtype.is_floating:
+            bounds = np.iinfo(spec.dtype.storage)
+            for limit in limits:
+                if not bounds.min <= limit <= bounds.max:
+                    raise DTypeError(
+                        f"the limit {limit} is no {spec.dtype}", hint="leave it out, or cast the input first"
+                    )
+        return spec
 
     def gradient(self, node: Node, dy: Node) -> Gradient:
         x = node.inputs[0]
@@ -259,7 +285,8 @@ class Clip(Elementwise):
 # The functions that users call.
 
 
-def _unary(op: Elementwise, x: Node) -> Node:
+def _unary(op: Elementwise, x: Value) -> Node:
+    (x,) = promoted(op.label, x)
     if op.floating_only and not x.dtype.is_floating:
         x = cast(x, dtypes.float32)
     return apply(op, x)
@@ -308,11 +335,12 @@ def minimum(a: Value, b: Value) -> Node:
     return apply(Minimum(), *promoted("minimum", a, b))
 
 
-def clip(x: Node, low: float | None = None, high: float | None = None) -> Node:
+def clip(x: Node, low: float | np.generic | None = None, high: float | np.generic | None = None) -> Node:
     """Limit values to ``low … high``, either of which may be None.
 
     An integer tensor with a fractional limit becomes float32 first.
     """
+    low, high = (limit.item() if isinstance(limit, np.generic) else limit for limit in (low, high))
     if not x.dtype.is_floating and any(isinstance(limit, float) for limit in (low, high)):
         x = cast(x, dtypes.float32)
     return apply(Clip(low, high), x)

@@ -195,12 +195,13 @@ class Graph:
     @contextmanager
     def gradient_of(self, node: Node) -> Iterator[None]:
         """Mark the nodes made inside as part of the gradient of `node`; their source is its source."""
-        before, self._gradient_of = self._gradient_of, node
+        before = self._gradient_of, self._scopes
+        self._gradient_of, self._scopes = node, [scope for scope in ("gradient", node.scope) if scope]
         try:
             with self:
                 yield
         finally:
-            self._gradient_of = before
+            self._gradient_of, self._scopes = before
 
     def next_stream(self) -> int:
         """Return the number of a new stream of random numbers, fixed by the scope and the ordinal within it."""

@@ -260,7 +260,7 @@ class Node:
     def __float__(self) -> float:
         self._refuse("number", "Executor([node]).run(feed) computes its value")
 
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]  # they only raise
+    __int__ = __index__ = __complex__ = __float__  # they only raise
 
 
 def _is_extent(value: object) -> bool:

@@ -68,11 +68,11 @@ class Op:
         """
         raise NotImplementedError(type(self).__name__)
 
-    def flops(self, out: TensorSpec, *inputs: TensorSpec) -> int:
+    def flops(self, out: TensorSpec, *inputs: Any, **_: Any) -> int:
         """Return the arithmetic operations of one evaluation (a multiply-add is two); all specs are bound."""
         return 0
 
-    def index_bounds(self, *inputs: TensorSpec) -> Mapping[int, tuple[Extent, Extent]]:
+    def index_bounds(self, *inputs: Any, **_: Any) -> Mapping[int, tuple[Extent, Extent]]:
         """Return for each input that holds indices the half-open range of legal values.
 
         Indices that come straight from a feed are checked against it before a run changes anything.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from graphnn.ops.context import apply, current_graph
-from graphnn.ops.dtypes import DTypeLike, as_dtype, of_scalar, to_storage
+from graphnn.ops.dtypes import DType, DTypeLike, as_dtype, of_scalar, to_interface, to_storage
 from graphnn.ops.errors import DTypeError, GraphError, ShapeError
 from graphnn.ops.op import Op
 from graphnn.ops.source import caller
@@ -74,8 +74,8 @@ class Constant(Op):
     def gradient(self, node: Node, dy: Node) -> tuple[Node | None, ...]:
         return ()
 
-    def evaluate(self, out: TensorSpec) -> np.ndarray:  # type: ignore[override]  # takes no inputs
-        return self.value
+    def evaluate(self, out: TensorSpec) -> np.ndarray:
+        return to_interface(self.value, out.dtype)
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,20 @@ class StopGradient(Op):
 
     def evaluate(self, out: TensorSpec, x: np.ndarray) -> np.ndarray:
         return x
+
+
+@dataclass(frozen=True)
+class Identity(Op):
+    """A copy of the input (ONNX Identity). The compiler keeps a variable's old value in one where it is still needed."""
+
+    def infer(self, x: TensorSpec) -> TensorSpec:
+        return x
+
+    def gradient(self, node: Node, dy: Node) -> tuple[Node | None, ...]:
+        return (dy,)
+
+    def evaluate(self, out: TensorSpec, x: np.ndarray) -> np.ndarray:
+        return x.copy()
 
 
 def placeholder(name: str, shape: Iterable[Extent | None], dtype: DTypeLike = "float32") -> Node:
@@ -215,9 +229,25 @@ def _as_value(value: ArrayLike, dtype: DTypeLike | None, subject: str) -> tuple[
             chosen = as_dtype(array.dtype)
         else:
             chosen = of_scalar(array.dtype.type(0).item())
+        _check_numbers(array, chosen)
         return array, TensorSpec(array.shape, chosen)
     except GraphError as error:
         raise error.locate(subject=subject, actual=f"{array.dtype} {array.shape}", where=str(caller())) from None
+
+
+def _check_numbers(array: np.ndarray, dtype: DType) -> None:
+    """Refuse what NumPy would turn into other numbers without a word."""
+    if array.dtype.kind not in "biuf" and not all(isinstance(item, int) for item in array.flat):  # ints above 2**64
+        raise DTypeError("the values are no numbers", expected=f"numbers for {dtype}")
+    if dtype.kind == "integer" and array.dtype.kind in "iuO" and array.dtype != dtype.storage and array.size:
+        bounds = np.iinfo(dtype.storage)
+        if array.min() < bounds.min or array.max() > bounds.max:
+            raise DTypeError(
+                f"a value does not fit {dtype}",
+                expected=f"{bounds.min} … {bounds.max}",
+                actual=f"{array.min()} … {array.max()}",
+                hint="choose a wider element type, or cast the node that it is combined with",
+            )
 
 
 def assign(variable: Node, value: Node) -> Node:

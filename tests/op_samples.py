@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from graphnn.ops import Node, Op
 
 BATCH = 3

@@ -1,0 +1,85 @@
+"""The whole compile on one screen: graph → subgraph → schedule → plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from graphnn.compiler.passes.advance_random_step import advance_random_step
+from graphnn.compiler.passes.fold_constants import fold_constants
+from graphnn.compiler.passes.merge_equal import merge_equal
+from graphnn.compiler.passes.prune import prune
+from graphnn.compiler.passes.resolve_training import resolve_training
+from graphnn.compiler.passes.simplify import simplify
+from graphnn.compiler.passes.snapshot_reads import snapshot_reads
+from graphnn.compiler.plan.build import build_plan
+from graphnn.compiler.plan.form import Plan
+from graphnn.compiler.plan.verify import verify_plan
+from graphnn.compiler.schedule.form import Schedule, verify_schedule
+from graphnn.compiler.schedule.fuse import fuse
+from graphnn.compiler.schedule.order import order
+from graphnn.compiler.subgraph import Subgraph, verify_subgraph
+from graphnn.compiler.target import Target
+from graphnn.ops.node import Node
+
+Pass = Callable[[Subgraph], Subgraph]
+PASSES: tuple[Pass, ...] = (advance_random_step, simplify, fold_constants, simplify, merge_equal, snapshot_reads)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a compile depends on besides the graph.
+
+    Attributes
+    ----------
+    target : Target
+        The machine.
+    max_batch : int
+        The largest batch that the plan must serve.
+    training : bool
+        Which branch of `ops.when_training` counts.
+    writes_last : bool
+        Write no variable before everything else is done, since a step may fail.
+    verify : bool
+        Check each form after each pass.
+    """
+
+    target: Target
+    max_batch: int
+    training: bool
+    writes_last: bool = False
+    verify: bool = False
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A plan, the schedule it came from, and the subgraph after each pass (all of them with `verify`, else the last)."""
+
+    plan: Plan
+    schedule: Schedule
+    stages: tuple[tuple[str, Subgraph], ...] = field(repr=False)
+
+
+def improve(subgraph: Subgraph, options: Options) -> list[tuple[str, Subgraph]]:
+    """Run the graph passes; return the subgraph after each, by the pass's name."""
+    stages = [("prune", subgraph)]
+    resolved = resolve_training(subgraph, options.training)
+    stages.append(("resolve_training", resolved))
+    for graph_pass in PASSES:
+        stages.append((graph_pass.__name__, graph_pass(stages[-1][1])))
+    for name, stage in stages if options.verify else stages[-1:]:
+        verify_subgraph(stage, name, original=subgraph)
+    return stages
+
+
+def compile_graph(fetches: Sequence[Node], updates: Sequence[Node], options: Options) -> Compiled:
+    """Compile what fetches and updates need into a plan."""
+    stages = improve(prune(fetches, updates), options)
+    subgraph = stages[-1][1]
+    groups = fuse(subgraph, separate_writes=options.writes_last)
+    schedule = order(subgraph, groups, writes_last=options.writes_last)
+    verify_schedule(schedule)
+    plan = build_plan(schedule, options.target, options.max_batch, writes_last=options.writes_last)
+    if options.verify:
+        verify_plan(plan)
+    return Compiled(plan, schedule, tuple(stages if options.verify else stages[-1:]))

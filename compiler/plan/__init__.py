@@ -1,0 +1,1 @@
+"""The third form of the compiler: kernel calls over planned memory."""

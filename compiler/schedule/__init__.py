@@ -1,0 +1,1 @@
+"""The second form of the compiler: what is computed when, in groups that become kernels."""

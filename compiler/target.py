@@ -1,0 +1,77 @@
+"""What the compiler asks of a target, and what the executor asks of a loaded plan."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphnn.ops.node import Node
+from graphnn.ops.op import Op
+from graphnn.ops.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from graphnn.compiler.plan.form import Plan
+
+
+@dataclass(frozen=True)
+class KernelNeeds:
+    """What placing a kernel's result in memory must respect.
+
+    Attributes
+    ----------
+    name : str
+        The kernel's name in plans and profiles.
+    workspaces : tuple of TensorSpec
+        Intermediate results, at the batch asked for.
+    in_place : tuple of int
+        The inputs whose memory the result may take, element by element.
+    strided_output : bool
+        Whether the result may have gaps, as a part of a concatenation has.
+    """
+
+    name: str
+    workspaces: tuple[TensorSpec, ...] = ()
+    in_place: tuple[int, ...] = ()
+    strided_output: bool = False
+
+
+class LoadedPlan(ABC):
+    """A plan with its memory allocated, ready to run."""
+
+    @abstractmethod
+    def run(self, feeds: Mapping[Node, np.ndarray], batch: int, check_numerics: bool = False) -> list[np.ndarray]:
+        """Carry out one run; return fresh arrays, one per fetch, in storage form.
+
+        The caller holds the lock of the graph's store and has checked the feeds.
+
+        Raises
+        ------
+        NumericsError
+            With `check_numerics`, at the first step whose result is not finite; no variable has changed then.
+        """
+
+    @abstractmethod
+    def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[float]:
+        """Carry out one run; return the seconds of each step."""
+
+
+class Target(ABC):
+    """One kind of machine."""
+
+    name: str
+
+    @abstractmethod
+    def needs(self, op: Op, out: TensorSpec, inputs: Sequence[TensorSpec]) -> KernelNeeds:
+        """Return what the kernel for an op needs; the specs' batch is bound."""
+
+    @abstractmethod
+    def load(self, plan: Plan) -> LoadedPlan:
+        """Allocate a plan's memory and make it ready to run."""
+
+    @abstractmethod
+    def source(self, plan: Plan) -> str:
+        """Return the program that a run carries out, for reading."""

@@ -1,0 +1,188 @@
+"""Load a plan for NumPy: one arena, arrays bound once per batch size, then nothing but kernel calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphnn.compiler.plan.form import KernelCall, Plan, Storage, View
+from graphnn.compiler.target import KernelNeeds, LoadedPlan, Target
+from graphnn.compiler.targets.numpy.copies import bind_concat, bind_copy_step
+from graphnn.compiler.targets.numpy.kernels import kernel_for
+from graphnn.compiler.targets.numpy.registry import Run, bind_reference
+from graphnn.ops.dtypes import to_interface
+from graphnn.ops.errors import GraphError, NumericsError
+from graphnn.ops.node import Node
+from graphnn.ops.op import Op
+from graphnn.ops.slicing import Concat
+from graphnn.ops.spec import TensorSpec
+from graphnn.ops.state import Assign, Constant
+
+ALIGNMENT = 64
+
+
+class NumpyTarget(Target):
+    """NumPy: always there, and what the other targets are compared with."""
+
+    name = "numpy"
+
+    def needs(self, op: Op, out: TensorSpec, inputs: Sequence[TensorSpec]) -> KernelNeeds:
+        found = kernel_for(op, out, inputs)
+        if found is None:
+            return KernelNeeds(f"{op.label} (evaluate)", strided_output=True)
+        return KernelNeeds(op.label, found.workspaces(op, out, inputs), found.in_place, found.strided_output)
+
+    def load(self, plan: Plan) -> LoadedPlan:
+        return LoadedNumpyPlan(plan)
+
+    def source(self, plan: Plan) -> str:
+        return "\n".join(_source_line(plan, step) for step in plan.steps)
+
+
+def _source_line(plan: Plan, step: KernelCall) -> str:
+    reads = ", ".join(_place(plan.storages[view.storage], view) for view in step.reads)
+    (write,) = step.writes
+    comment = f"{step.node.name}, {step.node.source.file}:{step.node.source.line}"
+    return f"{_place(plan.storages[write.storage], write)} = {step.kernel}({reads})  # {comment}"
+
+
+def _place(storage: Storage, view: View) -> str:
+    where = f"arena[{storage.offset}]" if storage.kind == "arena" else f"{storage.kind}[{storage.node.name!r}]"
+    strides = "" if view.strides is None else f" strides {view.strides}"
+    offset = f" + {view.offset}" if view.offset else ""
+    return f"<{where}{offset} {view.spec}{strides}>"
+
+
+@dataclass(frozen=True)
+class BoundPlan:
+    """A plan's arrays and calls for one batch size."""
+
+    feeds: tuple[tuple[Node, np.ndarray], ...]
+    calls: tuple[Run, ...]
+    results: tuple[np.ndarray, ...]
+    fetches: tuple[np.ndarray, ...]
+
+
+class LoadedNumpyPlan(LoadedPlan):
+    """One arena, the other storages, and the calls bound to them for each batch size met so far."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._arena = aligned_bytes(plan.arena_bytes)
+        self._buffers = [self._buffer(storage) for storage in plan.storages]
+        self._bound: dict[int, BoundPlan] = {}
+
+    def _buffer(self, storage: Storage) -> np.ndarray:
+        match storage.kind:
+            case "arena":
+                return self._arena[storage.offset : storage.offset + storage.nbytes]
+            case "constant":
+                assert isinstance(storage.node.op, Constant)
+                return as_bytes(storage.node.op.value)
+            case "variable":
+                return as_bytes(storage.node.graph.store.array(storage.node.name))
+        return aligned_bytes(storage.nbytes)
+
+    def run(self, feeds: Mapping[Node, np.ndarray], batch: int, check_numerics: bool = False) -> list[np.ndarray]:
+        bound = self._fed(feeds, batch)
+        with np.errstate(all="ignore"):
+            for number, call in enumerate(bound.calls):
+                try:
+                    call()
+                except IndexError as error:
+                    raise _index_error(self._plan.steps[number].node, error) from None
+                if check_numerics:
+                    self._check_finite(number, bound.results[number])
+        return [array.copy() for array in bound.fetches]
+
+    def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[float]:
+        bound = self._fed(feeds, batch)
+        seconds = []
+        with np.errstate(all="ignore"):
+            for call in bound.calls:
+                start = time.perf_counter()
+                call()
+                seconds.append(time.perf_counter() - start)
+        return seconds
+
+    def _fed(self, feeds: Mapping[Node, np.ndarray], batch: int) -> BoundPlan:
+        bound = self._bound.get(batch)
+        if bound is None:
+            bound = self._bound[batch] = self._bind(batch)
+        for node, array in bound.feeds:
+            np.copyto(array, feeds[node])
+        return bound
+
+    def _bind(self, batch: int) -> BoundPlan:
+        return BoundPlan(
+            feeds=tuple((node, self._array(view, batch)) for node, view in self._plan.feeds.items()),
+            calls=tuple(self._bind_step(step, batch) for step in self._plan.steps),
+            results=tuple(self._array(step.writes[0], batch) for step in self._plan.steps),
+            fetches=tuple(self._array(view, batch) for view in self._plan.fetches),
+        )
+
+    def _bind_step(self, step: KernelCall, batch: int) -> Run:
+        node = step.node
+        inputs = [self._array(view, batch) for view in step.reads]
+        (out,) = (self._array(view, batch) for view in step.writes)
+        if isinstance(node.op, Assign):
+            return bind_copy_step(out, inputs[0])
+        if isinstance(node.op, Concat):
+            return bind_concat(node.op, out, inputs)
+        spec = node.spec.bind(batch)
+        specs = [given.spec.bind(batch) for given in node.inputs]
+        found = kernel_for(node.op, spec, specs)
+        if found is None:
+            return bind_reference(node.op, spec, out, inputs, specs)
+        workspaces = [
+            self._array(View(storage, needed), batch)
+            for storage, needed in zip(step.workspaces, found.workspaces(node.op, spec, specs), strict=True)
+        ]
+        return found.bind(node.op, out, inputs, workspaces)
+
+    def _array(self, view: View, batch: int) -> np.ndarray:
+        dtype = view.spec.dtype.storage
+        strides = tuple(stride * dtype.itemsize for stride in view.bound_strides(batch))
+        shape = view.spec.bind(batch).static_shape
+        buffer = self._buffers[view.storage]
+        if 0 in shape:
+            return np.empty(shape, dtype)
+        return np.ndarray(shape, dtype, buffer.data, view.bound_offset(batch) * dtype.itemsize, strides)
+
+    def _check_finite(self, number: int, result: np.ndarray) -> None:
+        node = self._plan.steps[number].node
+        if node.dtype.is_floating and not np.isfinite(to_interface(result, node.dtype)).all():
+            kind = "NaN" if np.isnan(to_interface(result, node.dtype)).any() else "infinity"
+            first = node.users_nodes[0]
+            raise NumericsError(
+                f"{node.op.label} {node.name!r} gave {kind}",
+                expected="finite numbers (check_numerics=True)",
+                actual=str(node.spec),
+                where=str(first.source),
+                hint="fetch the node's inputs to see what it was given; no variable was changed",
+            )
+
+
+def aligned_bytes(nbytes: int) -> np.ndarray:
+    """Return zeroed memory that starts at a cache line."""
+    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT
+    return raw[start : start + nbytes]
+
+
+def as_bytes(array: np.ndarray) -> np.ndarray:
+    """Return a row-major array's memory as bytes, shared."""
+    return array.reshape(-1).view(np.uint8)
+
+
+def _index_error(node: Node, error: IndexError) -> GraphError:
+    return GraphError(
+        f"{node.op.label} {node.name!r} got an index out of range",
+        actual=str(error),
+        where=str(node.source),
+        hint="no variable was changed; check the indices before the op, with ops.clip for instance",
+    )
+
