@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from graphnn.compiler.subgraph import topological
 from graphnn.ops.broadcasting import Cast
+from graphnn.ops.max_pool import MaxPool2dIndices
 from graphnn.ops.node import Node
+from graphnn.ops.reduce import Argmax
 from graphnn.ops.shape import Reshape, Transpose
 from graphnn.ops.spec import Extent
 from graphnn.ops.state import Constant, Placeholder
@@ -32,16 +34,21 @@ def index_checks(roots: Sequence[Node]) -> tuple[list[IndexCheck], bool]:
             origin = _origin(node.inputs[place])
             if isinstance(origin.op, Placeholder):
                 checks.append(IndexCheck(origin, low, high, node))
-            elif not _constant_within(origin, low, high):
+            elif not _within(origin, low, high):
                 open_ends = True
     return checks, open_ends
 
 
-def _constant_within(node: Node, low: Extent, high: Extent) -> bool:
-    if not isinstance(node.op, Constant) or not isinstance(low, int) or not isinstance(high, int):
-        return False
-    values = node.op.value
-    return not values.size or (low <= int(values.min()) and int(values.max()) < high)
+def _within(node: Node, low: Extent, high: Extent) -> bool:
+    """Whether a node's values are known to be in range before any run."""
+    match node.op:
+        case Constant(value=values) if isinstance(low, int) and isinstance(high, int):
+            return not values.size or (low <= int(values.min()) and int(values.max()) < high)
+        case Argmax(axis=axis):
+            return node.inputs[0].shape[axis] == high
+        case MaxPool2dIndices():
+            return high == node.op.places
+    return False
 
 
 def _origin(node: Node) -> Node:

@@ -31,12 +31,15 @@ class KernelNeeds:
         The inputs whose memory the result may take, element by element.
     strided_output : bool
         Whether the result may have gaps, as a part of a concatenation has.
+    row_major : tuple of int
+        The inputs that must lie in memory without gaps; views that do not are copied first.
     """
 
     name: str
     workspaces: tuple[TensorSpec, ...] = ()
     in_place: tuple[int, ...] = ()
     strided_output: bool = False
+    row_major: tuple[int, ...] = ()
 
 
 class LoadedPlan(ABC):

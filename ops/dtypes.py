@@ -8,6 +8,7 @@ fed and fetched as float32.
 from __future__ import annotations
 
 import builtins
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,15 +107,15 @@ def as_dtype(value: DTypeLike) -> DType:
         return value
     if isinstance(value, str) and value in _BY_NAME:
         return _BY_NAME[value]
-    try:
-        return _BY_STORAGE[np.dtype(value)]
-    except (KeyError, TypeError):
-        raise DTypeError(
-            f"there is no element type {value!r}",
-            expected="one of " + ", ".join(_BY_NAME),
-            actual=repr(value),
-            hint="convert the data with .astype(...) to one of these types",
-        ) from None
+    with suppress(KeyError, TypeError):
+        if value is not None:  # NumPy takes None for float64
+            return _BY_STORAGE[np.dtype(value)]
+    raise DTypeError(
+        f"there is no element type {value!r}",
+        expected="one of " + ", ".join(_BY_NAME),
+        actual=repr(value),
+        hint="convert the data with .astype(...) to one of these types",
+    )
 
 
 def promote(*dtypes: DType) -> DType:

@@ -37,7 +37,7 @@ class Take(Op):
     def evaluate(self, out: TensorSpec, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
         return np.take(x, indices, self.axis, mode="raise")
 
-    def index_bounds(self, x: TensorSpec, indices: TensorSpec) -> Mapping[int, tuple[Extent, Extent]]:  # type: ignore[override]  # two inputs
+    def index_bounds(self, x: TensorSpec, indices: TensorSpec) -> Mapping[int, tuple[Extent, Extent]]:
         return {1: _bounds(x.shape[self.axis])}
 
 
@@ -65,10 +65,10 @@ class TakeGradient(Op):
         np.add.at(dx, where, dy)
         return dx
 
-    def flops(self, out: TensorSpec, dy: TensorSpec, indices: TensorSpec) -> int:  # type: ignore[override]  # two inputs
+    def flops(self, out: TensorSpec, dy: TensorSpec, indices: TensorSpec) -> int:
         return dy.elements(1)
 
-    def index_bounds(self, dy: TensorSpec, indices: TensorSpec) -> Mapping[int, tuple[Extent, Extent]]:  # type: ignore[override]  # two inputs
+    def index_bounds(self, dy: TensorSpec, indices: TensorSpec) -> Mapping[int, tuple[Extent, Extent]]:
         return {1: _bounds(self.shape[self.axis])}
 
 

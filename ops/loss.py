@@ -60,7 +60,8 @@ class CrossEntropy(Op):
         if np.any(labels < 0):  # NumPy would count it from the last class
             raise IndexError(f"label {labels.min()} is negative")
         chosen = np.expand_dims(labels.astype(np.int64), -1)
-        return -np.take_along_axis(log_probabilities(logits, -1), chosen, -1).squeeze(-1)
+        # Not the negative, which would make the loss of a certain and right prediction -0.0.
+        return 0 - np.take_along_axis(log_probabilities(logits, -1), chosen, -1).squeeze(-1)
 
     def flops(self, out: TensorSpec, *inputs: TensorSpec) -> int:
         # A logit is compared with the maximum, shifted, exponentiated and summed; an example takes log and subtracts.
@@ -106,10 +107,10 @@ def cross_entropy(logits: Node, labels: Node, reduction: LossReduction = "mean")
     --------
     >>> import graphnn as gn
     >>> with gn.Graph():
-    ...     logits = gn.constant([[0.0, 0.0], [1000.0, 0.0]])
+    ...     logits = gn.constant([[1000.0, 0.0], [1000.0, 0.0]])
     ...     losses = gn.ops.cross_entropy(logits, gn.constant([0, 1]), reduction="none")
     >>> gn.Executor(losses, device="numpy").run({})
-    array([6.9314718e-01, 1.0000000e+03], dtype=float32)
+    array([   0., 1000.], dtype=float32)
     """
     if logits.rank > 2:
         logits = logits.transpose(0, *range(2, logits.rank), 1)

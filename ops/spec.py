@@ -171,7 +171,11 @@ class TensorSpec:
 
 def as_shape(shape: Iterable[Extent | None]) -> Shape:
     """Return a shape whose leading ``None`` is the batch Dim, or raise a ShapeError."""
-    return tuple(_as_extent(axis, extent) for axis, extent in enumerate(shape))
+    try:
+        extents = tuple(shape)
+    except TypeError:
+        raise ShapeError(f"a shape is {shape!r}", expected="a tuple of integers", hint=f"write ({shape!r},)") from None
+    return tuple(_as_extent(axis, extent) for axis, extent in enumerate(extents))
 
 
 def _as_extent(axis: int, extent: Extent | None) -> Extent:
@@ -187,7 +191,7 @@ def _as_extent(axis: int, extent: Extent | None) -> Extent:
         )
     try:
         size = extent.__index__()
-    except AttributeError:
+    except (AttributeError, TypeError):  # an array has the method but refuses
         raise ShapeError(f"axis {axis} of a shape is {extent!r}", expected="an integer, or None in axis 0") from None
     if size < 0:
         raise ShapeError(f"axis {axis} of a shape is {size}", expected="a size of 0 or more")

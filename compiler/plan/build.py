@@ -17,9 +17,10 @@ from graphnn.compiler.plan.offsets import Buffer, assign_offsets, lower_bound
 from graphnn.compiler.plan.views import view_of
 from graphnn.compiler.schedule.form import Schedule, is_source
 from graphnn.compiler.target import KernelNeeds, Target
+from graphnn.compiler.subgraph import replacement
 from graphnn.ops.node import Node
 from graphnn.ops.slicing import Concat
-from graphnn.ops.state import Assign, Constant, Placeholder
+from graphnn.ops.state import Assign, Constant, Identity, Placeholder
 
 ALIGNMENT = 64
 """Bytes to which storages are aligned: a cache line, and the widest vector register."""
@@ -112,11 +113,23 @@ class _Builder:
             self._place_concat(node, group)
         elif not (node.op.is_view and self._place_view(node)):
             needs = self.needs.get(node) or self._needs_of(node)
-            reads = tuple(self.view(given) for given in node.inputs)
+            reads = self._readable(node, needs, group)
             target_view = self._output(node, needs, position)
             workspaces = tuple(self._workspace(node, spec.nbytes(self.max_batch)) for spec in needs.workspaces)
             self.views[node] = target_view
             self.steps.append(KernelCall(needs.name, (node,), reads, (target_view,), workspaces, group))
+
+    def _readable(self, node: Node, needs: KernelNeeds, group: int) -> tuple[View, ...]:
+        """Return the views of a node's inputs; those with gaps are copied first where the kernel can't read gaps."""
+        reads = [self.view(given) for given in node.inputs]
+        for place in needs.row_major:
+            if reads[place].strides is not None:
+                given = node.inputs[place]
+                dense = replacement(given, Identity(), (given,), name=f"{given.name}.dense")
+                whole = self._new_storage(dense, "arena")
+                self.steps.append(KernelCall(dense.op.label, (dense,), (reads[place],), (whole,), (), group))
+                reads[place] = whole
+        return tuple(reads)
 
     def _place_view(self, node: Node) -> bool:
         view = view_of(node, self.view(node.inputs[0]))

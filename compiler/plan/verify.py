@@ -11,7 +11,7 @@ from graphnn.compiler.schedule.form import is_source
 from graphnn.ops.errors import CompileError
 from graphnn.ops.node import Node
 from graphnn.ops.slicing import Concat
-from graphnn.ops.state import Assign
+from graphnn.ops.state import Assign, Identity
 
 
 def verify_plan(plan: Plan) -> None:
@@ -108,7 +108,8 @@ class _Memory:
             return
         found = [entry for entry in self.contents.get(place, []) if entry[0] < high and low < entry[1]]
         wanted = self._makers(node)
-        if not found or not all(entry[2] in wanted for entry in found) or not _covered(low, high, found):
+        right = all(entry[2] in wanted or _is_copy_of(entry[2], wanted) for entry in found)
+        if not right or not _covered(low, high, found):
             names = ", ".join(sorted({entry[2].name for entry in found})) or "nothing"
             raise _broken(node, f"is not where {when} looks for it: those bytes hold {names}")
 
@@ -125,6 +126,10 @@ class _Memory:
             elif isinstance(current.op, Assign):
                 stack.append(current.inputs[1])
         return makers
+
+
+def _is_copy_of(node: Node, wanted: set[Node]) -> bool:
+    return isinstance(node.op, Identity) and node.inputs[0] in wanted
 
 
 def _covered(low: int, high: int, entries: list[tuple[int, int, Node, int]]) -> bool:

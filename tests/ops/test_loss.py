@@ -85,6 +85,16 @@ def test_labels_that_are_fed_are_bound_by_the_number_of_classes() -> None:
     assert bounds == {1: (0, 5)}
 
 
+def test_a_certain_and_right_prediction_costs_nothing_and_not_minus_nothing() -> None:
+    with Graph():
+        loss = cross_entropy(constant([1000.0, 0.0]), constant(0), "none")
+
+    (value,) = evaluate([loss], {})
+
+    assert value == 0
+    assert not np.signbit(value)
+
+
 @pytest.mark.parametrize("label", [-1, 3])
 def test_a_computed_label_that_is_no_class_is_refused(label: int) -> None:
     with Graph():

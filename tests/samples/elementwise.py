@@ -584,7 +584,6 @@ def cast_sample(
         in_torch,
         gradient,
         gradient,
-        tolerance={"float16": 1e-3, "bfloat16": 1e-2}.get(target, 1e-5),
     )
 
 

@@ -9,7 +9,22 @@ from typing import Any
 import numpy as np
 
 from graphnn.ops import Node, Op
-from graphnn.ops.reduce import Argmax, Max, Min, Size, Sum, argmax, max, mean, min, size, sum, sum_to_size, variance
+from graphnn.ops.reduce import (
+    Argmax,
+    Max,
+    Min,
+    Reduction,
+    Size,
+    Sum,
+    argmax,
+    max,
+    mean,
+    min,
+    size,
+    sum,
+    sum_to_size,
+    variance,
+)
 from op_samples import Input, OpSample
 
 
@@ -68,7 +83,7 @@ def _bytes(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray
 
 def _sample(
     name: str,
-    op: type[Op],
+    op: type[Reduction],
     given: Input,
     axes: Sequence[int] | int | None,
     keepdims: bool = False,
@@ -94,7 +109,7 @@ def _sample(
     )
 
 
-def _samples(op: type[Op]) -> list[OpSample]:
+def _samples(op: type[Reduction]) -> list[OpSample]:
     def real(*shape: int | None) -> Input:
         return Input(shape, values=None if op is Sum else _spaced)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,6 @@ from graphnn.ops.shape import (
     transpose,
 )
 from op_samples import Input, OpSample
-from samples.slicing import SAMPLES as SLICING
 
 # Reshape.
 
@@ -189,4 +189,4 @@ BROADCAST_TO = [
     ),
 ]
 
-SAMPLES = [*RESHAPE, RESHAPE_INTEGERS, *TRANSPOSE, *BROADCAST_TO, *SLICING]
+SAMPLES = [*RESHAPE, RESHAPE_INTEGERS, *TRANSPOSE, *BROADCAST_TO, *importlib.import_module("samples.slicing").SAMPLES]

@@ -55,7 +55,6 @@ SAMPLES: list[OpSample] = [
         lambda x: x * np.array([0.5, -2.0], np.float32),
         gradient=False,
         second_gradient=False,
-        tolerance=1e-2,
     ),
     OpSample(
         "StopGradient, one factor of a product",

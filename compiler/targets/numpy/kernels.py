@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphnn.compiler.targets.numpy import copies, elementwise
+from graphnn.compiler.targets.numpy import convolution, copies, elementwise, pooling, products, reductions
 from graphnn.compiler.targets.numpy.registry import KERNELS, Kernel
 from graphnn.ops.dtypes import bfloat16, float16
 from graphnn.ops.op import Op
 from graphnn.ops.spec import TensorSpec
 
-FAMILIES = (copies, elementwise)
+FAMILIES = (convolution, copies, elementwise, pooling, products, reductions)
 """The modules with kernels, imported by name."""
 
 

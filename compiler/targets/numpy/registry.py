@@ -40,12 +40,15 @@ class Kernel:
         The inputs whose memory the result may take.
     strided_output : bool
         Whether the result array may have gaps.
+    row_major : tuple of int
+        The inputs whose arrays must have no gaps.
     """
 
     bind: Bind
     workspaces: Workspaces = no_workspaces
     in_place: tuple[int, ...] = ()
     strided_output: bool = True
+    row_major: tuple[int, ...] = ()
 
 
 KERNELS: dict[type[Op], Kernel] = {}
@@ -56,12 +59,13 @@ def kernel(
     workspaces: Workspaces = no_workspaces,
     in_place: tuple[int, ...] = (),
     strided_output: bool = True,
+    row_major: tuple[int, ...] = (),
 ) -> Callable[[Bind], Bind]:
     """Register the decorated `bind` function as the kernel of these ops."""
 
     def register(bind: Bind) -> Bind:
         for op in ops:
-            KERNELS[op] = Kernel(bind, workspaces, in_place, strided_output)
+            KERNELS[op] = Kernel(bind, workspaces, in_place, strided_output, row_major)
         return bind
 
     return register

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from graphnn.ops.spec import TensorSpec
 from graphnn.ops.state import Assign, Constant
 
 ALIGNMENT = 64
+UFUNC_BUFFER_ELEMENTS = 1024
 
 
 class NumpyTarget(Target):
@@ -33,7 +35,8 @@ class NumpyTarget(Target):
         found = kernel_for(op, out, inputs)
         if found is None:
             return KernelNeeds(f"{op.label} (evaluate)", strided_output=True)
-        return KernelNeeds(op.label, found.workspaces(op, out, inputs), found.in_place, found.strided_output)
+        workspaces = found.workspaces(op, out, inputs)
+        return KernelNeeds(op.label, workspaces, found.in_place, found.strided_output, found.row_major)
 
     def load(self, plan: Plan) -> LoadedPlan:
         return LoadedNumpyPlan(plan)
@@ -88,7 +91,7 @@ class LoadedNumpyPlan(LoadedPlan):
 
     def run(self, feeds: Mapping[Node, np.ndarray], batch: int, check_numerics: bool = False) -> list[np.ndarray]:
         bound = self._fed(feeds, batch)
-        with np.errstate(all="ignore"):
+        with _quiet_ufuncs():
             for number, call in enumerate(bound.calls):
                 try:
                     call()
@@ -101,7 +104,7 @@ class LoadedNumpyPlan(LoadedPlan):
     def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[float]:
         bound = self._fed(feeds, batch)
         seconds = []
-        with np.errstate(all="ignore"):
+        with _quiet_ufuncs():
             for call in bound.calls:
                 start = time.perf_counter()
                 call()
@@ -164,6 +167,17 @@ class LoadedNumpyPlan(LoadedPlan):
                 where=str(first.source),
                 hint="fetch the node's inputs to see what it was given; no variable was changed",
             )
+
+
+@contextmanager
+def _quiet_ufuncs() -> Iterator[None]:
+    """Let NaN and infinity pass without warnings, and keep NumPy's own buffers, which it allocates per call, small."""
+    with np.errstate(all="ignore"):
+        before = np.setbufsize(UFUNC_BUFFER_ELEMENTS)
+        try:
+            yield
+        finally:
+            np.setbufsize(before)
 
 
 def aligned_bytes(nbytes: int) -> np.ndarray:
