@@ -53,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A plan, the schedule it came from, and the subgraph after each pass (all of them with `verify`, else the last)."""
+    """A plan, the schedule it came from, and the subgraph after the last pass; with `verify`, after each pass."""
 
     plan: Plan
     schedule: Schedule

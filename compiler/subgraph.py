@@ -116,6 +116,12 @@ def verify_subgraph(subgraph: Subgraph, stage: str, original: Subgraph | None = 
             raise _broken(stage, node, f"says {node.spec}, its op gives {spec}")
         if any(isinstance(given.op, Assign) for given in node.inputs):
             raise _broken(stage, node, "takes an assign as input")
+    _verify_updates(subgraph, stage)
+    if original is not None:
+        _verify_interface(subgraph, stage, original)
+
+
+def _verify_updates(subgraph: Subgraph, stage: str) -> None:
     targets: set[Node] = set()
     for update in subgraph.updates:
         if not isinstance(update.op, Assign) or not isinstance(update.inputs[0].op, Variable):
@@ -123,15 +129,17 @@ def verify_subgraph(subgraph: Subgraph, stage: str, original: Subgraph | None = 
         if update.inputs[0] in targets:
             raise _broken(stage, update, f"assigns to {update.inputs[0].name!r} a second time")
         targets.add(update.inputs[0])
-    if original is not None:
-        if len(subgraph.fetches) != len(original.fetches):
-            raise CompileError(f"after {stage}: the number of fetches changed")
-        for before, after in zip(original.fetches, subgraph.fetches, strict=True):
-            if before.spec != after.spec:
-                raise _broken(stage, after, f"stands for the fetch {before.name!r} of another spec, {before.spec}")
-        added = set(subgraph.of_op(Placeholder)) - set(original.of_op(Placeholder))
-        if added:
-            raise _broken(stage, next(iter(added)), "is a placeholder that the user's graph does not need")
+
+
+def _verify_interface(subgraph: Subgraph, stage: str, original: Subgraph) -> None:
+    if len(subgraph.fetches) != len(original.fetches):
+        raise CompileError(f"after {stage}: the number of fetches changed")
+    for before, after in zip(original.fetches, subgraph.fetches, strict=True):
+        if before.spec != after.spec:
+            raise _broken(stage, after, f"stands for the fetch {before.name!r} of another spec, {before.spec}")
+    added = set(subgraph.of_op(Placeholder)) - set(original.of_op(Placeholder))
+    if added:
+        raise _broken(stage, next(iter(added)), "is a placeholder that the user's graph does not need")
 
 
 def _broken(stage: str, node: Node, what: str) -> CompileError:

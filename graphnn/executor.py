@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -188,10 +188,10 @@ class Executor:
 def _fetched_nodes(fetches: Fetches) -> tuple[Node, ...]:
     if isinstance(fetches, Node):
         return (fetches,)
-    nodes: Iterable[object] = fetches.values() if isinstance(fetches, Mapping) else fetches
-    if not isinstance(fetches, Mapping | Sequence) or isinstance(fetches, str):
-        raise GraphError(f"fetches must be a node, a list or a dict, not {fetches!r}", where=str(caller()))
-    return tuple(_as_node(node) for node in nodes)
+    given: object = fetches  # users pass what they like
+    if isinstance(given, str) or not isinstance(given, Mapping | Sequence):
+        raise GraphError(f"fetches must be a node, a list or a dict, not {given!r}", where=str(caller()))
+    return tuple(_as_node(node) for node in (given.values() if isinstance(given, Mapping) else given))
 
 
 def _as_node(value: object) -> Node:

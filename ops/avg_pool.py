@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphnn.ops.broadcasting import Gradient
+from graphnn.ops.broadcasting import Gradient, require_floating
 from graphnn.ops.context import apply
 from graphnn.ops.matmul import widened
 from graphnn.ops.node import Node
@@ -23,7 +23,6 @@ from graphnn.ops.window import (
     as_pair,
     extract,
     image_size,
-    require_floating,
     scatter,
     spatial,
 )

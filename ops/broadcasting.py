@@ -46,6 +46,23 @@ def _broadcast_extents(extents: tuple[Extent, ...], axis: int) -> Extent:
     return sizes[0] if sizes else 1
 
 
+def require_one_dtype(*specs: TensorSpec) -> DType:
+    """Return the inputs' element type, or raise a DTypeError where they differ."""
+    if len({spec.dtype for spec in specs}) > 1:
+        raise DTypeError("the inputs differ in element type", hint="convert one of them with .astype(...)")
+    return specs[0].dtype
+
+
+def require_floating(*specs: TensorSpec) -> None:
+    """Raise a DTypeError unless all inputs are of floating types."""
+    if any(not spec.dtype.is_floating for spec in specs):
+        raise DTypeError(
+            "the input is not of a floating type" if len(specs) == 1 else "an input is not of a floating type",
+            expected="float16, bfloat16, float32 or float64",
+            hint="convert it with .astype('float32')",
+        )
+
+
 @dataclass(frozen=True)
 class Elementwise(Op):
     """Base of the ops whose result has the broadcast shape of the inputs and, here, their element type."""
@@ -61,15 +78,9 @@ class Elementwise(Op):
 
     def common_dtype(self, *inputs: TensorSpec) -> DType:
         """Return the inputs' one element type, or raise a DTypeError."""
-        dtype = inputs[0].dtype
-        if any(spec.dtype is not dtype for spec in inputs):
-            raise DTypeError("the inputs differ in element type", hint="convert one of them with .astype(...)")
-        if self.floating_only and not dtype.is_floating:
-            raise DTypeError(
-                "the input is not of a floating type",
-                expected="float16, bfloat16, float32 or float64",
-                hint="convert it with .astype('float32')",
-            )
+        dtype = require_one_dtype(*inputs)
+        if self.floating_only:
+            require_floating(*inputs)
         if self.numbers_only and dtype is dtypes.bool:
             raise DTypeError("it has no meaning for bool", hint="convert it with .astype('int32')")
         return dtype

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from graphnn.ops.broadcasting import Gradient
+from graphnn.ops.broadcasting import Gradient, require_floating, require_one_dtype
 from graphnn.ops.context import apply
 from graphnn.ops.errors import ShapeError
 from graphnn.ops.matmul import widened
@@ -29,7 +29,6 @@ from graphnn.ops.window import (
     extract,
     image_size,
     output_size,
-    require_floating,
     require_shape,
     scatter,
     spatial,
@@ -63,6 +62,7 @@ class Convolution(Op):
     def convolved(self, x: TensorSpec, weight: TensorSpec) -> TensorSpec:
         """Return the spec of ``conv(x, weight)``, or raise where the two do not fit."""
         require_floating(x, weight)
+        require_one_dtype(x, weight)
         channels, size = image_size("x", x)
         outputs, channels_per_group, kernel = weight_size(weight)
         self._require_channels(channels, outputs, channels_per_group)
@@ -131,6 +131,7 @@ class Conv2dDataGradient(Convolution):
 
     def infer(self, dy: TensorSpec, weight: TensorSpec) -> TensorSpec:
         require_floating(dy, weight)
+        require_one_dtype(dy, weight)
         image_size("dy", dy)
         x = dy.with_shape((dy.shape[0], weight_size(weight)[1] * self.groups, *self.size))
         require_shape("dy", dy, self.convolved(x, weight).shape)
@@ -159,6 +160,7 @@ class Conv2dWeightGradient(Convolution):
 
     def infer(self, x: TensorSpec, dy: TensorSpec) -> TensorSpec:
         require_floating(x, dy)
+        require_one_dtype(x, dy)
         channels, _ = image_size("x", x)
         outputs, _ = image_size("dy", dy)
         weight = x.with_shape((outputs, channels // max(self.groups, 1), *self.kernel))

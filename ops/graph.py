@@ -38,7 +38,7 @@ class Graph:
     ...     w = gn.variable("w", np.ones((3, 2), np.float32))
     ...     y = x @ w
     >>> y
-    <mat_mul 'matmul': float32 (N, 2)>
+    <matmul 'matmul': float32 (N, 2)>
     >>> graph["w"] is w
     True
     """

@@ -24,6 +24,10 @@ class MatMul(Op):
 
     input_names: ClassVar[tuple[str, ...]] = ("a", "b")
 
+    @property
+    def label(self) -> str:
+        return "matmul"  # one word, as users write it
+
     def infer(self, a: TensorSpec, b: TensorSpec) -> TensorSpec:
         if a.dtype is not b.dtype:
             raise DTypeError("the inputs differ in element type", hint="convert one of them with .astype(...)")

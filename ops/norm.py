@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphnn.ops.broadcasting import Gradient
+from graphnn.ops.broadcasting import Gradient, require_floating
 from graphnn.ops.context import apply
 from graphnn.ops.elementwise import exp
-from graphnn.ops.errors import DTypeError
 from graphnn.ops.node import Node
 from graphnn.ops.op import Op
 from graphnn.ops.shape import located, normalize_axis
@@ -23,12 +22,7 @@ class Normalization(Op):
     axis: int
 
     def infer(self, x: TensorSpec) -> TensorSpec:
-        if not x.dtype.is_floating:
-            raise DTypeError(
-                "the input is not of a floating type",
-                expected="float16, bfloat16, float32 or float64",
-                hint="convert it with .astype('float32')",
-            )
+        require_floating(x)
         normalize_axis(self.axis, x.rank)
         return x
 

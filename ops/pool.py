@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from graphnn.ops.broadcasting import require_floating
 from graphnn.ops.errors import ShapeError
 from graphnn.ops.op import Op
 from graphnn.ops.spec import TensorSpec
@@ -14,7 +15,6 @@ from graphnn.ops.window import (
     Windows,
     image_size,
     output_size,
-    require_floating,
     require_shape,
     windows,
 )

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from graphnn.ops import dtypes
-from graphnn.ops.broadcasting import Gradient
+from graphnn.ops.broadcasting import Gradient, require_floating
 from graphnn.ops.comparison import greater_equal
 from graphnn.ops.context import apply, current_graph
 from graphnn.ops.dtypes import DType, DTypeLike
@@ -285,12 +285,7 @@ def dropout(x: Node, p: float = 0.5) -> Node:
             raise GraphError(
                 f"p is {p}", expected="a probability from 0 to 1", hint="p is the share of elements that become 0"
             )
-        if not x.dtype.is_floating:
-            raise DTypeError(
-                "the input is not of a floating type",
-                expected="float16, bfloat16, float32 or float64",
-                hint="convert it with .astype('float32')",
-            )
+        require_floating(x.spec)
     if p == 0:
         return x
     with x.graph:

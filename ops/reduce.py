@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphnn.ops import dtypes
-from graphnn.ops.broadcasting import Gradient, broadcast_shapes, cast
+from graphnn.ops.broadcasting import Gradient, broadcast_shapes, cast, require_floating
 from graphnn.ops.comparison import equal
 from graphnn.ops.context import apply
 from graphnn.ops.elementwise import divide, maximum
-from graphnn.ops.errors import DTypeError, ShapeError
+from graphnn.ops.errors import ShapeError
 from graphnn.ops.node import Axes, Node, node_method
 from graphnn.ops.op import Op
 from graphnn.ops.shape import broadcast_to, located, normalize_axes, normalize_axis, reshape
@@ -352,12 +352,7 @@ def variance(x: Node, axes: Axes = None, keepdims: bool = False, correction: int
 
 def _widened(x: Node) -> Node:
     """Return `x` in a type in which counts and sums of many values are exact enough, or raise a DTypeError."""
-    if not x.dtype.is_floating:
-        raise DTypeError(
-            "the input is not of a floating type",
-            expected="float16, bfloat16, float32 or float64",
-            hint="convert it with .astype('float32')",
-        )
+    require_floating(x.spec)
     return cast(x, dtypes.float32) if x.dtype.itemsize == 2 else x
 
 

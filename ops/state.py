@@ -136,7 +136,7 @@ class StopGradient(Op):
 
 @dataclass(frozen=True)
 class Identity(Op):
-    """A copy of the input (ONNX Identity). The compiler keeps a variable's old value in one where it is still needed."""
+    """A copy of the input (ONNX Identity). The compiler keeps a variable's old value in one where that is needed."""
 
     def infer(self, x: TensorSpec) -> TensorSpec:
         return x

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.ops.errors import DTypeError, ShapeError
+from graphnn.ops.errors import ShapeError
 from graphnn.ops.spec import Dim, Shape, TensorSpec, format_shape
 
 Pair = tuple[int, int]
@@ -193,18 +193,6 @@ def require_shape(name: str, spec: TensorSpec, shape: Shape) -> None:
             expected=f"{name} {format_shape(shape)}",
             hint="check the attributes (size, kernel, stride, padding, dilation) against the forward op's",
         )
-
-
-def require_floating(*specs: TensorSpec) -> None:
-    """Raise a DTypeError unless the inputs have one element type, a floating one."""
-    if any(not spec.dtype.is_floating for spec in specs):
-        raise DTypeError(
-            "an input is not of a floating type",
-            expected="float16, bfloat16, float32 or float64",
-            hint="convert it with .astype('float32')",
-        )
-    if len({spec.dtype for spec in specs}) > 1:
-        raise DTypeError("the inputs differ in element type", hint="convert one of them with .astype(...)")
 
 
 # What users may write for a pair.

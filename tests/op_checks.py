@@ -144,6 +144,15 @@ def assert_fits_spec(node: Node, value: Array, batch: int) -> None:
 # Values.
 
 
+def check_value(sample: OpSample) -> None:
+    """Compare a sample's value with its reference."""
+    assert sample.reference is not None
+    built = BuiltSample.of(sample)
+    arrays = draw(sample)
+    relative = tolerance(sample, built.output.dtype.name) if built.output.dtype.is_floating else 0.0
+    assert_close(built.value(arrays), np.asarray(sample.reference(*arrays)), relative)
+
+
 def check_specs(built: BuiltSample, batch: int) -> None:
     """Check for every node that its value has the inferred shape and type and that its op leaves its inputs alone."""
     feeds = built.feeds(draw(built.sample, batch=batch))

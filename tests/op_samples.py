@@ -100,7 +100,7 @@ class OpSample:
         return self.name
 
 
-FAMILIES = ("elementwise", "reduce", "shape", "index", "matmul", "conv", "pool", "norm", "loss", "random", "state")
+FAMILIES = ("elementwise", "reduce", "shape", "slicing", "index", "matmul", "conv", "pool", "norm", "loss", "random", "state")
 
 
 def all_samples() -> list[OpSample]:

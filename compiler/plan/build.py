@@ -16,8 +16,8 @@ from graphnn.compiler.plan.liveness import with_lifetimes
 from graphnn.compiler.plan.offsets import Buffer, assign_offsets, lower_bound
 from graphnn.compiler.plan.views import view_of
 from graphnn.compiler.schedule.form import Schedule, is_source
-from graphnn.compiler.target import KernelNeeds, Target
 from graphnn.compiler.subgraph import replacement
+from graphnn.compiler.target import KernelNeeds, Target
 from graphnn.ops.node import Node
 from graphnn.ops.slicing import Concat
 from graphnn.ops.state import Assign, Constant, Identity, Placeholder

@@ -90,9 +90,7 @@ class _Memory:
 
     def _clear(self, place: str | int, low: int, high: int, spared: int | None = None) -> None:
         self.contents[place] = [
-            entry
-            for entry in self.contents.get(place, [])
-            if entry[1] <= low or high <= entry[0] or entry[3] == spared
+            entry for entry in self.contents.get(place, []) if entry[1] <= low or high <= entry[0] or entry[3] == spared
         ]
 
     def _refuse_overlap(self, node: Node, view: View, storage: int) -> None:

@@ -34,7 +34,7 @@ def _strides(view: View) -> tuple[Extent, ...]:
     return row_major_strides(view.spec.shape) if view.strides is None else view.strides
 
 
-def _reshape(op: Reshape, out: TensorSpec, view: View) -> View | None:  # noqa: ARG001 - one signature for all rules
+def _reshape(op: Reshape, out: TensorSpec, view: View) -> View | None:
     if view.strides is None:
         return replace(view, spec=out)
     kept = [(extent, stride) for extent, stride in zip(view.spec.shape, view.strides, strict=True) if extent != 1]
@@ -50,7 +50,7 @@ def _transpose(op: Transpose, out: TensorSpec, view: View) -> View:
     return replace(view, spec=out, strides=tuple(strides[axis] for axis in op.axes))
 
 
-def _broadcast(op: BroadcastTo, out: TensorSpec, view: View) -> View:  # noqa: ARG001 - one signature for all rules
+def _broadcast(op: BroadcastTo, out: TensorSpec, view: View) -> View:
     added = out.rank - view.spec.rank
     repeated = [extent == 1 and target != 1 for extent, target in zip(view.spec.shape, out.shape[added:], strict=True)]
     strides = tuple(0 if again else stride for again, stride in zip(repeated, _strides(view), strict=True))

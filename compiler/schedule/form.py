@@ -173,7 +173,7 @@ def _verify_writes(schedule: Schedule) -> None:
 
 
 def write_edges(subgraph: Subgraph) -> Iterator[tuple[Node, Node]]:
-    """Yield (reader, assign) for each node that reads a variable, directly or through views, which the assign writes."""
+    """Yield (reader, assign) for each node that reads, directly or through views, a variable that the assign writes."""
     assign_of = {update.inputs[0]: update for update in subgraph.updates}
     behind: dict[Node, Node] = {}
     for node in subgraph.nodes:

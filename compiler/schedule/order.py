@@ -25,9 +25,7 @@ def order(subgraph: Subgraph, groups: Sequence[Group], writes_last: bool = False
     for number, group in enumerate(groups):
         dependencies.add_edges_from((owner[given], number) for given in group.inputs if given in owner)
     dependencies.add_edges_from(
-        (owner[reader], owner[write])
-        for reader, write in write_edges(subgraph)
-        if owner[reader] != owner[write]
+        (owner[reader], owner[write]) for reader, write in write_edges(subgraph) if owner[reader] != owner[write]
     )
     due = _due_times(subgraph)
     keys = [_key(group, due, writes_last) for group in groups]

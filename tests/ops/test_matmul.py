@@ -92,6 +92,7 @@ def test_shapes_that_do_not_fit(a: Shape, b: Shape, message: str) -> None:
         with pytest.raises(ShapeError, match=message) as caught:
             left @ right
 
+    assert caught.value.message.startswith("matmul")
     assert "'left'" in caught.value.actual
     assert "'right'" in caught.value.actual
     assert "test_matmul.py" in caught.value.where

@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
-import numpy as np
 import pytest
 
-from graphnn.ops import Op, dtypes
+from graphnn.ops import Op
 from graphnn.ops.state import Assign, Placeholder, Source, Variable
 from module_names import module_names
 from op_checks import (
     BuiltSample,
-    assert_close,
     assert_fits_spec,
     check_dtype,
     check_flops,
@@ -22,8 +20,8 @@ from op_checks import (
     check_specs,
     check_torch_gradient,
     check_torch_value,
+    check_value,
     draw,
-    tolerance,
 )
 from op_samples import BATCH, OpSample, all_samples
 
@@ -46,15 +44,7 @@ def single_threaded_torch() -> None:
 
 @over([sample for sample in SAMPLES if sample.reference is not None])
 def test_value_is_that_of_the_reference(sample: OpSample) -> None:
-    assert sample.reference is not None
-    built = BuiltSample.of(sample)
-    arrays = draw(sample)
-    actual = built.value(arrays)
-    name = built.output.dtype.name
-    assert_close(actual, np.asarray(sample.reference(*arrays)), tolerance(sample, name) if name in FLOATING else 0.0)
-
-
-FLOATING = {dtype.name for dtype in dtypes.ALL if dtype.is_floating}
+    check_value(sample)
 
 
 @needs_torch

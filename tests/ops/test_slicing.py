@@ -316,6 +316,8 @@ def test_inputs_that_do_not_fit_together_are_refused() -> None:
                 ShapeError, match=r"do not fit together\n  expected: equal sizes on every axis but axis 0"
             ):
                 concat([x, other])
+        with pytest.raises(ShapeError, match="do not fit together"):
+            concat([x[0], x[0, 0]])
         with pytest.raises(ShapeError, match="concat: there is no axis 2"):
             concat([x, x], axis=2)
         with pytest.raises(ShapeError, match="concat: there is no axis 0"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -189,4 +188,4 @@ BROADCAST_TO = [
     ),
 ]
 
-SAMPLES = [*RESHAPE, RESHAPE_INTEGERS, *TRANSPOSE, *BROADCAST_TO, *importlib.import_module("samples.slicing").SAMPLES]
+SAMPLES = [*RESHAPE, RESHAPE_INTEGERS, *TRANSPOSE, *BROADCAST_TO]

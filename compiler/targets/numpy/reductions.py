@@ -25,9 +25,7 @@ UFUNCS: dict[type[Op], np.ufunc] = {Sum: np.add, Max: np.maximum, Min: np.minimu
 @kernel(*UFUNCS)
 def bind_reduction(op: Reduction, out: np.ndarray, inputs: Sequence[np.ndarray], _: Sequence[np.ndarray]) -> Run:
     """One call of the ufunc's reduction."""
-    return partial(
-        UFUNCS[type(op)].reduce, inputs[0], axis=op.axes, dtype=out.dtype, out=out, keepdims=op.keepdims
-    )
+    return partial(UFUNCS[type(op)].reduce, inputs[0], axis=op.axes, dtype=out.dtype, out=out, keepdims=op.keepdims)
 
 
 @kernel(Size)
@@ -78,9 +76,7 @@ def bind_log_softmax(
     return run
 
 
-def _cross_entropy_workspaces(
-    _: CrossEntropy, out: TensorSpec, inputs: Sequence[TensorSpec]
-) -> tuple[TensorSpec, ...]:
+def _cross_entropy_workspaces(_: CrossEntropy, out: TensorSpec, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     logits, _labels = inputs
     return logits, out, out.with_dtype(int64)
 

@@ -21,7 +21,7 @@ Bind = Callable[[Any, np.ndarray, Sequence[np.ndarray], Sequence[np.ndarray]], R
 Workspaces = Callable[[Any, TensorSpec, Sequence[TensorSpec]], tuple[TensorSpec, ...]]
 
 
-def no_workspaces(op: Op, out: TensorSpec, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:  # noqa: ARG001
+def no_workspaces(op: Op, out: TensorSpec, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """Return no workspaces (the arguments are those that every kernel's rule takes)."""
     return ()
 

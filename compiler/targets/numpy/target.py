@@ -199,4 +199,3 @@ def _index_error(node: Node, error: IndexError) -> GraphError:
         where=str(node.source),
         hint="no variable was changed; check the indices before the op, with ops.clip for instance",
     )
-
