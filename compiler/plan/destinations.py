@@ -30,7 +30,7 @@ class Destination:
 def destinations(
     schedule: Schedule, needs: dict[Node, KernelNeeds], writes_last: bool = False
 ) -> dict[Node, Destination]:
-    """Return the nodes whose value goes elsewhere than into memory of its own; with `writes_last`, never to a variable."""
+    """Return the nodes whose value goes elsewhere than into memory of its own; with `writes_last`, to no variable."""
     position = {node: place for place, node in enumerate(schedule.nodes)}
     found = {} if writes_last else _variables(schedule, needs, position)
     for node in schedule.nodes:

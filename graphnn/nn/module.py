@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -176,9 +176,9 @@ class Module:
             )
 
     def variables(self, graph: Graph | None = None) -> dict[str, Node]:
-        """Return the variables of the module and of its parts in a graph, by their names within the module.
+        """Return the variables of the module and of its parts in a graph, by their paths within the module.
 
-        The keys are those of PyTorch's ``state_dict``, whatever scope the module has in the graph.
+        The keys are those of PyTorch's ``named_parameters``, whatever scopes the module and its parts have.
 
         Parameters
         ----------
@@ -236,28 +236,16 @@ class Module:
                 continue
             seen.add(module)
             yield path, module
-            parts = [(f"{path}.{key}" if path else key, part) for key, part in module._keyed_parts()]
+            parts = [(f"{path}.{key}" if path else key, part) for key, part in module.named_children()]
             stack.extend(reversed(parts))
-
-    def describe(self) -> str:
-        """Return the class and, inside a call, the scope: how errors name the module.
-
-        Examples
-        --------
-        >>> import graphnn as gn
-        >>> gn.nn.Linear(3, 4).describe()
-        'Linear'
-        """
-        kind = type(self).__name__
-        graphs = [graph for graph in self._places if self in _running.get() and graph is current_graph()]
-        scope = self._places[graphs[0]].full_scope if graphs else ""
-        return f"{kind} {scope!r}" if scope else kind
 
     # Finding a place in the graph.
 
-    def _keyed_parts(self) -> Iterator[tuple[str, Module]]:
-        """Yield the parts with the names of their scopes."""
-        return ((part.name or key, part) for key, part in self.named_children())
+    @property
+    def _label(self) -> str:
+        """The class and, while the module is called, its scope: how errors name it."""
+        place = self._places.get(current_graph())
+        return f"{type(self).__name__} {place.full_scope!r}" if place and place.full_scope else type(self).__name__
 
     def _own_key(self) -> str:
         """Return the scope of a module that is no part of another."""
@@ -266,43 +254,39 @@ class Module:
 
     def _route(self, outer: Module) -> list[tuple[str, Module]]:
         """Return the modules from just inside `outer` down to this one, each with the name of its scope."""
-        reached: list[list[tuple[str, Module]]] = [[]]
+        routes: list[list[tuple[str, Module]]] = [[]]
         seen = {outer}
-        for route in reached:  # grows while it is gone through: the nearest parts come first
+        for route in routes:  # grows while it is gone through: the nearest parts come first
             holder = route[-1][1] if route else outer
-            for key, part in holder._keyed_parts():
+            for key, part in holder.named_children():
+                step = (part.name or key, part)
                 if part is self:
-                    return [*route, (key, part)]
+                    return [*route, step]
                 if part not in seen:
                     seen.add(part)
-                    reached.append([*route, (key, part)])
+                    routes.append([*route, step])
         return [(self._own_key(), self)]
 
     @contextmanager
     def _inside(self, graph: Graph, key: str) -> Iterator[None]:
-        """Enter the module's scope in a graph, which the first call chooses."""
-        if graph not in self._places:
+        """Enter the module's scope in a graph; the first call chooses it."""
+        is_new = graph not in self._places
+        if is_new:
             scope = graph.unique_scope(key) if key else ""
-            self._places[graph] = _Place(scope, graph.scoped(scope))
-            first = True
-        else:
-            first = False
+            self._places[graph] = _Place(scope, graph.scoped(scope) if scope else "")
         scope = self._places[graph].scope
-        if not scope:
-            yield
-            return
         try:
-            with graph.scope(scope):
+            with graph.scope(scope) if scope else nullcontext():
                 yield
         except BaseException:
-            if first and graph.unique_scope(scope) == scope:
-                del self._places[graph]  # nothing carries the name, so a corrected call may choose again
+            if is_new and scope and graph.unique_scope(scope) == scope:
+                del self._places[graph]  # nothing carries the name, so that a corrected call may choose again
             raise
 
     def __repr__(self) -> str:
         settings = [f"{key}={getattr(self, key)!r}" for key in self.shown]
         parts = [f"({key}): {part!r}".replace("\n", "\n  ") for key, part in self.named_children()]
-        inner = f"\n  {'\n  '.join(parts)}\n" if parts else ""
+        inner = "".join(f"\n  {part}" for part in parts) + ("\n" if parts else "")
         return f"{type(self).__name__}({', '.join(settings)}{inner})"
 
 

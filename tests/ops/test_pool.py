@@ -127,7 +127,7 @@ def test_types() -> None:
         assert "astype('uint8')" in caught.value.hint
         with pytest.raises(DTypeError, match="bool values have no largest one"):
             apply(MaxPool2dIndices(*BY_TWO, (1, 1)), bools)
-        with pytest.raises(DTypeError, match="an input is not of a floating type") as caught:
+        with pytest.raises(DTypeError, match="not of a floating type") as caught:
             avg_pool2d(bytes_, 2)
         assert "astype('float32')" in caught.value.hint
 
@@ -290,7 +290,7 @@ def test_the_gradients_made_by_hand_check_their_inputs() -> None:
         assert shape_error.value.expected == "dy (N, 2, 4, 3)"
         with pytest.raises(ShapeError, match="dy has the wrong shape"):
             apply(AvgPool2dGradient(*BY_TWO, True, (4, 8)), dy)
-        with pytest.raises(DTypeError, match="an input is not of a floating type"):
+        with pytest.raises(DTypeError, match="not of a floating type"):
             apply(AvgPool2dGradient(*BY_TWO, True, (4, 6)), positions)
 
 

@@ -194,7 +194,7 @@ def _data_workspaces(op: Conv2dDataGradient, out: TensorSpec, inputs: Sequence[T
 def bind_data_gradient(
     op: Conv2dDataGradient, out: np.ndarray, inputs: Sequence[np.ndarray], workspaces: Sequence[np.ndarray]
 ) -> Run:
-    """Per block: multiply dy by the weight, which gives each window's share, and add the shares up where they belong."""
+    """Per block: multiply dy by the weight, which gives each window's share; add the shares up where they belong."""
     dy, weight = inputs
     geometry = _data_geometry(op, dy.shape, weight.shape)
     outputs = geometry.outputs // geometry.groups

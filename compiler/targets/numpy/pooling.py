@@ -84,19 +84,24 @@ def bind_max_pool(op: MaxPool2d, out: np.ndarray, inputs: Sequence[np.ndarray], 
 
 
 def _index_workspaces(_: MaxPool2dIndices, out: TensorSpec, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    return inputs[0].with_shape(out.shape), out.with_dtype(dtypes.bool)
+    values = inputs[0].with_shape(out.shape)
+    return values, values, out.with_dtype(dtypes.bool), out
 
 
 @kernel(MaxPool2dIndices, workspaces=_index_workspaces)
 def bind_max_pool_indices(
     op: MaxPool2dIndices, out: np.ndarray, inputs: Sequence[np.ndarray], workspaces: Sequence[np.ndarray]
 ) -> Run:
-    """Record each place whose element beats all before it; NaN beats all but NaN."""
+    """Record each place whose element beats all before it. Places come in ascending order, so the largest number wins.
+
+    The elements of a place are collected first: the arithmetic that follows then runs over memory without gaps.
+    """
     (x,) = inputs
-    largest, wins = workspaces
+    largest, collected, wins, numbers = workspaces
     found = places(op, spatial(x.shape), spatial(out.shape))
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    views = [(p.number, p.of_windows(out), p.of_image(x), p.of_windows(largest), p.of_windows(wins)) for p in found]
+    parts = (out, largest, collected, wins, numbers)
+    views = [(p.number, p.of_image(x), *(p.of_windows(part) for part in parts)) for p in found]
     first_number = np.zeros(out.shape, out.dtype)
     for place in reversed(found):
         place.of_windows(first_number)[...] = place.number
@@ -105,12 +110,12 @@ def bind_max_pool_indices(
         # A window's first place counts until another is larger: `lowest` itself may be the largest value there is.
         np.copyto(out, first_number)
         largest.fill(lowest)
-        for number, position, element, best, better in views:
-            # Not (element <= best): true for a larger element, and for NaN on either side; NaN as best stays.
-            np.less_equal(element, best, out=better)
-            np.logical_not(better, out=better)
-            np.copyto(position, number, where=better)
+        for number, seen, position, best, element, better, numbered in views:
+            np.copyto(element, seen)
+            np.greater(element, best, out=better)
             np.maximum(best, element, out=best)
+            np.multiply(better, out.dtype.type(number), out=numbered)
+            np.maximum(position, numbered, out=position)
         if has_nan(largest):
             np.copyto(out, op.evaluate(TensorSpec(out.shape, op.index_dtype), x))
 
@@ -122,29 +127,40 @@ def has_nan(x: np.ndarray) -> bool:
     return x.dtype.kind == "f" and math.isnan(np.add.reduce(x, axis=None))
 
 
-def _mask(_: MaxPool2dGradient, __: TensorSpec, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    return (inputs[0].with_dtype(dtypes.bool),)
+def _gradient_workspaces(
+    _: MaxPool2dGradient, __: TensorSpec, inputs: Sequence[TensorSpec]
+) -> tuple[TensorSpec, ...]:
+    dy, _indices = inputs
+    return dy.with_dtype(dtypes.bool), dy, dy
 
 
-@kernel(MaxPool2dGradient, workspaces=_mask)
+@kernel(MaxPool2dGradient, workspaces=_gradient_workspaces)
 def bind_max_pool_gradient(
     op: MaxPool2dGradient, out: np.ndarray, inputs: Sequence[np.ndarray], workspaces: Sequence[np.ndarray]
 ) -> Run:
-    """Put dy to where the largest value stood; where windows overlap, add."""
+    """Put dy to where the largest value stood; where windows overlap, add.
+
+    dy is multiplied by 0 or 1 as the integers that its bits are: exact, NaN and infinity included, and several times
+    faster than a masked copy.
+    """
     dy, indices = inputs
-    (chosen,) = workspaces
+    chosen, ones, shares = workspaces
+    bits = np.dtype(f"i{dy.itemsize}")
     found = places(op, op.size, spatial(dy.shape))
     overlap = any(window.stride < window.span for window in op.windows)
-    views = [(p.number, p.of_image(out), p.of_windows(dy), p.of_windows(indices), p.of_windows(chosen)) for p in found]
+    views = [(p.number, p.of_image(out), p.of_windows(shares)) for p in found]
+    dy_bits, one_bits, share_bits = dy.view(bits), ones.view(bits), shares.view(bits)
 
     def run() -> None:
         out.fill(0)
-        for number, target, source, index, mask in views:
-            np.equal(index, number, out=mask)
+        for number, target, share in views:
+            np.equal(indices, number, out=chosen)
+            np.copyto(one_bits, chosen)
+            np.multiply(dy_bits, one_bits, out=share_bits)
             if overlap:
-                np.add(target, source, out=target, where=mask)
+                np.add(target, share, out=target)
             else:
-                np.copyto(target, source, where=mask)
+                np.copyto(target, share)
 
     return run
 
