@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from graphnn.data import Batches
 from graphnn.executor import Executor
 from graphnn.ops import not_equal
-from graphnn.ops.errors import GraphError
 from graphnn.ops.node import Node
-from graphnn.ops.source import caller
-from graphnn.ops.spec import format_shape
+from graphnn.optim import Optimizer
 
 Examples = tuple[np.ndarray, np.ndarray]
 """Inputs and labels: row i of each belongs to example i."""
@@ -24,14 +22,6 @@ Examples = tuple[np.ndarray, np.ndarray]
 Phase = Literal["training", "train figures", "test figures"]
 OnBatch = Callable[[Phase, int, int], object]
 """What is told of progress after each batch: which pass it is, how many batches are done, and how many there are."""
-
-
-class Minimizer(Protocol):
-    """Whatever turns a loss into updates, such as `optim.SGD`."""
-
-    def minimize(self, loss: Node) -> Sequence[Node]:
-        """Return the assign nodes of one training step."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,8 +61,8 @@ class Trainer:
         (N, C), or (N, C, d1, …) with the classes in axis 1.
     inputs, labels : Node
         The placeholders to feed.
-    optimizer : object with a method ``minimize(loss)``
-        Such as `optim.SGD`; called once, here.
+    optimizer : Optimizer
+        Such as `optim.SGD`; its `minimize` is called here, once.
     batch_size : int
         Examples in a training step.
     evaluation_batch_size : int, optional
@@ -97,17 +87,13 @@ class Trainer:
     Examples
     --------
     >>> import graphnn as gn
-    >>> class Descent:
-    ...     def minimize(self, loss):
-    ...         weights = [node for node in loss.graph.variables.values()]
-    ...         slopes = gn.gradients(loss, weights)
-    ...         return [gn.ops.assign(w, w - 0.5 * slope) for w, slope in zip(weights, slopes)]
     >>> with gn.Graph():
     ...     points = gn.placeholder("points", (None, 2))
     ...     sides = gn.placeholder("sides", (None,), "int32")
     ...     logits = points @ gn.variable("weight", np.zeros((2, 2), np.float32))
     ...     loss = gn.ops.cross_entropy(logits, sides)
-    >>> trainer = gn.Trainer(loss, logits, inputs=points, labels=sides, optimizer=Descent(), batch_size=8)
+    >>> sgd = gn.optim.SGD(0.5, momentum=0.9)
+    >>> trainer = gn.Trainer(loss, logits, inputs=points, labels=sides, optimizer=sgd, batch_size=8)
     >>> examples = np.array([[1, 0], [2, 1], [0, 1], [1, 3]], np.float32), np.array([0, 0, 1, 1], np.int32)
     >>> rows = trainer.fit(examples, examples, epochs=3)
     >>> [(row.epoch, row.test_error) for row in rows]
@@ -121,20 +107,12 @@ class Trainer:
         *,
         inputs: Node,
         labels: Node,
-        optimizer: Minimizer,
+        optimizer: Optimizer,
         batch_size: int = 100,
         evaluation_batch_size: int | None = None,
         device: str = "cpu",
         seed: int = 0,
     ) -> None:
-        if loss.shape != ():
-            raise GraphError(
-                f"the loss {loss.name!r} is not a single number",
-                expected="shape (), the mean over the examples",
-                actual=format_shape(loss.shape),
-                where=str(caller()),
-                hint="train on loss.mean()",
-            )
         self.inputs = inputs
         self.labels = labels
         self.batch_size = batch_size

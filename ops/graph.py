@@ -7,19 +7,20 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import numpy as np
 
 from graphnn.ops.context import open_graphs
 from graphnn.ops.dtypes import to_interface, to_storage
-from graphnn.ops.errors import DTypeError, GraphError, ShapeError
+from graphnn.ops.errors import GraphError, ShapeError
 from graphnn.ops.node import Node
 from graphnn.ops.op import Op
 from graphnn.ops.source import Source, caller
 from graphnn.ops.spec import TensorSpec, format_shape
 from graphnn.ops.state import Assign, Variable
 from graphnn.ops.store import VariableStore
+from graphnn.ops.values import as_numbers
 
 
 class Graph:
@@ -44,9 +45,14 @@ class Graph:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        if not 0 <= seed < 2**32:
-            raise GraphError(f"the seed is {seed}", expected="an integer from 0 to 2**32 - 1")
-        self.seed = seed
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+            raise GraphError(
+                f"the seed is {seed!r}",
+                expected="an integer from 0 to 2**32 - 1",
+                where=str(caller()),
+                hint="Graph(seed=0) is as good as any other",
+            )
+        self.seed = int(seed)
         self.store = VariableStore()
         self._nodes: list[Node] = []
         self._by_name: dict[str, Node] = {}
@@ -90,10 +96,11 @@ class Graph:
         try:
             return self._by_name[name]
         except KeyError:
-            near = [known for known in self._by_name if name in known][:5]
+            near = [known for known in self._by_name if str(name) in known][:5]
             raise GraphError(
                 f"the graph has no node named {name!r}",
                 expected="a name such as " + ", ".join(map(repr, near)) if near else "",
+                where=str(caller()),
                 hint="[node.name for node in graph.nodes] lists all names",
             ) from None
 
@@ -102,6 +109,13 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph: {len(self._nodes)} nodes, {len(self.variables)} variables>"
+
+    def __reduce__(self) -> NoReturn:
+        raise GraphError(
+            "graphs, their nodes and their executors can't be copied or pickled",
+            where=str(caller()),
+            hint="build the graph anew and carry its values over: new.set_value(name, old.get_value(name))",
+        )
 
     # Making nodes.
 
@@ -126,6 +140,14 @@ class Graph:
         forward = self._gradient_of
         source = caller() if forward is None else forward.source
         for node in nodes:
+            if not isinstance(node, Node):
+                raise GraphError(
+                    f"{op.label} takes nodes, not {node!r}",
+                    expected="nodes of this graph",
+                    actual=type(node).__name__,
+                    where=str(source),
+                    hint="wrap a value in gn.constant(...)",
+                )
             if node.graph is not self:
                 raise GraphError(
                     f"{op.label} mixes nodes of two graphs",
@@ -148,6 +170,7 @@ class Graph:
     def _take_name(self, name: str | None, default: str, source: Source) -> str:
         prefix = "".join(f"{scope}." for scope in self._scopes)
         if name is not None:
+            _check_name(name, source)
             if prefix + name in self._by_name:
                 raise GraphError(
                     f"the name {prefix + name!r} is taken",
@@ -177,6 +200,7 @@ class Graph:
         ...     gn.placeholder("x", (2,)).name
         'layer.x'
         """
+        _check_name(name, caller())
         self._scopes.append(name)
         try:
             yield ".".join(self._scopes)
@@ -239,8 +263,13 @@ class Graph:
 
         `Optimizer.minimize` returns it with its own assigns where it feeds on the loss's ancestors.
         """
-        if not isinstance(assign.op, Assign):
-            raise GraphError(f"{assign!r} is no assign", where=str(assign.source), hint="ops.assign(variable, value)")
+        if not isinstance(assign, Node) or not isinstance(assign.op, Assign) or assign.graph is not self:
+            raise GraphError(
+                f"{assign!r} is no assign of this graph",
+                expected="what ops.assign returned",
+                where=str(caller()),
+                hint="ops.assign(variable, value)",
+            )
         self._updates.append(assign)
 
     def get_value(self, variable: Node | str) -> np.ndarray:
@@ -266,30 +295,28 @@ class Graph:
             If the array does not fit; nothing is changed then.
         """
         node = self._variable(variable)
-        array = np.asarray(value)
-        if array.shape != node.shape:
-            raise ShapeError(
-                f"variable {node.name!r} can't take this value",
-                expected=format_shape(node.shape),
-                actual=format_shape(array.shape),
-                where=str(node.source),
-                hint="reshape the array first",
-            )
-        if isinstance(value, np.ndarray) and not np.can_cast(array.dtype, node.dtype.interface, "same_kind"):
-            raise DTypeError(
-                f"variable {node.name!r} can't take this value",
-                expected=str(node.dtype),
-                actual=str(array.dtype),
-                where=str(node.source),
-                hint=f"convert it with .astype({str(node.dtype)!r})",
-            )
+        try:
+            array = as_numbers(value, node.dtype)
+            if array.shape != node.shape:
+                raise ShapeError(
+                    "the value does not have the variable's shape",
+                    expected=format_shape(node.shape),
+                    actual=format_shape(array.shape),
+                    hint="reshape or broadcast the array first",
+                )
+        except GraphError as error:
+            subject = f"variable {node.name!r} can't take this value"
+            raise error.locate(subject=subject, actual=type(value).__name__, where=str(caller())) from None
         self.store.write(node.name, to_storage(array, node.dtype))
 
     def _variable(self, variable: Node | str) -> Node:
         node = self[variable] if isinstance(variable, str) else variable
-        if not isinstance(node.op, Variable) or node.graph is not self:
+        if not isinstance(node, Node) or not isinstance(node.op, Variable) or node.graph is not self:
             raise GraphError(
-                f"{node!r} is no variable of this graph", where=str(node.source), hint="graph.variables lists them"
+                f"{node!r} is no variable of this graph",
+                expected="a variable's node or name",
+                where=str(caller()),
+                hint="graph.variables lists them",
             )
         return node
 
@@ -300,6 +327,17 @@ class Graph:
     def scoped(self, name: str) -> str:
         """Return the full name that `name` would get in the current scope."""
         return ".".join([*self._scopes, name])
+
+
+def _check_name(name: str, source: Source) -> None:
+    if not isinstance(name, str) or not name:
+        raise GraphError(
+            f"a name is {name!r}",
+            expected="a text that is not empty",
+            actual=type(name).__name__,
+            where=str(source),
+            hint="the name is the first argument of placeholder and variable",
+        )
 
 
 def describe_inputs(op: Op, inputs: Sequence[Node]) -> str:

@@ -31,4 +31,5 @@ def caller() -> Source:
 
 
 def _is_ours(module: str) -> bool:
-    return module == "graphnn" or module.startswith("graphnn.")
+    """Whether a module is part of the library; the command line is a user of it like any other."""
+    return (module == "graphnn" or module.startswith("graphnn.")) and not module.startswith("graphnn.cli")

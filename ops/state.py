@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from graphnn.ops.context import apply, current_graph
-from graphnn.ops.dtypes import DType, DTypeLike, as_dtype, of_scalar, to_interface, to_storage
+from graphnn.ops.dtypes import DTypeLike, as_dtype, of_scalar, to_interface, to_storage
 from graphnn.ops.errors import DTypeError, GraphError, ShapeError
+from graphnn.ops.node import Node
 from graphnn.ops.op import Op
 from graphnn.ops.source import caller
 from graphnn.ops.spec import Extent, TensorSpec
-
-if TYPE_CHECKING:
-    from graphnn.ops.node import Node
+from graphnn.ops.values import as_array, check_numbers
 
 ArrayLike = np.ndarray | np.generic | Sequence[Any] | int | float
 
@@ -195,6 +194,14 @@ def variable(name: str, initial: ArrayLike, trainable: bool = True, dtype: DType
     ...     gn.variable("weight", np.zeros((10, 784), np.float32))
     <variable 'weight': float32 (10, 784)>
     """
+    if not isinstance(trainable, bool):
+        raise GraphError(
+            f"variable {name!r}: trainable is {trainable!r}",
+            expected="True or False",
+            actual=repr(trainable),
+            where=str(caller()),
+            hint="write variable(name, initial, dtype=...) for an element type",
+        )
     values, spec = _as_value(initial, dtype, f"variable {name!r}")
     return current_graph().add_variable(name, spec, values, trainable)
 
@@ -221,39 +228,38 @@ def constant(value: ArrayLike, dtype: DTypeLike | None = None, name: str | None 
 
 
 def _as_value(value: ArrayLike, dtype: DTypeLike | None, subject: str) -> tuple[np.ndarray, TensorSpec]:
-    array = np.asarray(value)
+    actual = type(value).__name__
     try:
+        array = as_array(value)
+        actual = f"{array.dtype} {array.shape}"
         if dtype is not None:
             chosen = as_dtype(dtype)
         elif isinstance(value, np.ndarray | np.generic) or array.dtype.kind not in "biuf":
             chosen = as_dtype(array.dtype)
         else:
             chosen = of_scalar(array.dtype.type(0).item())
-        _check_numbers(array, chosen)
+        check_numbers(array, chosen)
         return array, TensorSpec(array.shape, chosen)
     except GraphError as error:
-        raise error.locate(subject=subject, actual=f"{array.dtype} {array.shape}", where=str(caller())) from None
+        raise error.locate(subject=subject, actual=actual, where=str(caller())) from None
 
 
-def _check_numbers(array: np.ndarray, dtype: DType) -> None:
-    """Refuse what NumPy would turn into other numbers without a word."""
-    if array.dtype.kind not in "biuf" and not all(isinstance(item, int) for item in array.flat):  # ints above 2**64
-        raise DTypeError("the values are no numbers", expected=f"numbers for {dtype}")
-    if dtype.kind == "integer" and array.dtype.kind in "iuO" and array.dtype != dtype.storage and array.size:
-        bounds = np.iinfo(dtype.storage)
-        if array.min() < bounds.min or array.max() > bounds.max:
-            raise DTypeError(
-                f"a value does not fit {dtype}",
-                expected=f"{bounds.min} … {bounds.max}",
-                actual=f"{array.min()} … {array.max()}",
-                hint="choose a wider element type, or cast the node that it is combined with",
-            )
-
-
-def assign(variable: Node, value: Node) -> Node:
+def assign(variable: Node, value: Node | ArrayLike) -> Node:
     """Store `value` in a variable at the end of a run whose `updates` or fetches hold this node.
 
     Every read of the variable in that run still sees the old value; fetching this node gives the new one.
+
+    Parameters
+    ----------
+    variable : Node
+        What `gn.variable` returned.
+    value : Node or array_like
+        Of the variable's shape and, if a node, of its element type.
+
+    Raises
+    ------
+    GraphError
+        If `variable` is no variable; ShapeError and DTypeError if the value does not fit it.
 
     Examples
     --------
@@ -266,13 +272,16 @@ def assign(variable: Node, value: Node) -> Node:
     >>> graph.get_value(count)
     array(1)
     """
-    if not isinstance(variable.op, Variable):
+    if not isinstance(variable, Node) or not isinstance(variable.op, Variable):
         raise GraphError(
             f"assign needs a variable, not {variable!r}",
             where=str(caller()),
-            hint="gn.variable(name, initial) makes one",
+            hint="gn.variable(name, initial) makes one; graph[name] finds it",
         )
-    return apply(Assign(), variable, value)
+    if isinstance(value, Node):
+        return apply(Assign(), variable, value)
+    with variable.graph:
+        return apply(Assign(), variable, constant(value, variable.dtype))
 
 
 def when_training(training: Node, evaluation: Node) -> Node:

@@ -146,7 +146,7 @@ class _Builder:
 
     def _place_concat(self, node: Node, group: int) -> None:
         whole = self.views[node] = self.views.get(node) or self._new_storage(node, "arena")
-        if any(self.views.get(given) is None or self.view(given).storage != whole.storage for given in node.inputs):
+        if any(self._owner(given) is not node for given in node.inputs):
             reads = tuple(self.view(given) for given in node.inputs)
             self.steps.append(KernelCall("concat", (node,), reads, (whole,), (), group))
 
@@ -199,8 +199,12 @@ class _Builder:
         """Return the node whose memory a value may lie in: itself, or what it may be a view or a part of."""
         while node.op.is_view:
             node = node.inputs[0]
-        part_of = self.destinations.get(node)
-        return node if part_of is None else part_of.owner
+        return self._owner(node) or node
+
+    def _owner(self, node: Node) -> Node | None:
+        """Return the variable or the concatenation into whose memory a value is computed, if there is one."""
+        destination = self.destinations.get(node)
+        return destination.owner if destination is not None else None
 
     def _last_reads(self) -> dict[Node, int]:
         """Return the position after which no node reads a value's memory; fetches are read at the very end."""

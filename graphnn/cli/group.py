@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,10 @@ import click
 
 import graphnn
 from graphnn.cli.doctor import doctor
-from graphnn.cli.options import DEBUG, debug_option
+from graphnn.cli.options import DEBUG, INTERRUPTED, debug_option
 from graphnn.cli.plan import plan
 from graphnn.cli.show import show
 from graphnn.cli.train import train
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 class CommandLine(click.Group):
@@ -34,13 +32,14 @@ class CommandLine(click.Group):
 
             if not isinstance(error, GraphError) or ctx.meta.get(DEBUG):
                 raise
-            click.secho(f"error: {_without_click(error)}", fg="red", err=True)
+            click.secho(f"error: {_without_our_place(error)}", fg="red", err=True)
             ctx.exit(1)
 
 
-def _without_click(error: Any) -> Any:
-    """Return an error without its place if that is click, which calls the commands: no one wrote that line."""
-    if error.where.startswith(str(Path(click.__file__).parent)):
+def _without_our_place(error: Any) -> Any:
+    """Return an error without its place if that is the command line or click, which calls it: no user's line."""
+    ours = Path(__file__).parent, Path(click.__file__).parent
+    if any(error.where.startswith(f"{folder}{os.sep}") for folder in ours):
         error.where = ""
     return error
 

@@ -7,34 +7,31 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 DEBUG = "graphnn.debug"
 """Key under which a context's `meta` keeps whether tracebacks are wanted."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-class Known(click.ParamType):
-    """One of several names, which are asked for only when they are needed: the modules that know them are heavy."""
+Check = Callable[[click.Context, click.Parameter, str], str]
 
-    def __init__(self, name: str, known: Callable[[], Iterable[str]], hint: str = "") -> None:
-        self.name = name
-        self._known = known
-        self._hint = hint
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name, or fail with the one that was perhaps meant, and with all of them."""
-        known = sorted(self._known())
-        if value in known:
-            return str(value)
-        near = difflib.get_close_matches(str(value), known, n=1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        self.fail(f"there is no {self.name} {value!r}.{meant} There are: {', '.join(known)}.{self._hint}", param, ctx)
+def _one_of(kind: str, known: Callable[[], Iterable[str]], hint: str = "") -> Check:
+    """Return a check of names, which are asked for only when they are needed: heavy modules know them."""
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the names that begin like this."""
-        return [CompletionItem(name) for name in sorted(self._known()) if name.startswith(incomplete)]
+    def check(_: click.Context, __: click.Parameter, value: str) -> str:
+        names = sorted(known())
+        if value not in names:
+            near = difflib.get_close_matches(value, names, n=1, cutoff=0.7)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise click.BadParameter(f"there is no {kind} {value!r}.{meant} There are: {', '.join(names)}.{hint}")
+        return value
+
+    return check
 
 
 def _models() -> Iterable[str]:
@@ -75,7 +72,7 @@ def debug_option(command: Decorated) -> Decorated:
 
 def model_argument(command: Decorated) -> Decorated:
     """Add the argument MODEL."""
-    return click.argument("model", type=Known("model", _models))(command)
+    return click.argument("model", callback=_one_of("model", _models))(command)
 
 
 def batch_option(command: Decorated) -> Decorated:
@@ -89,7 +86,7 @@ def device_option(command: Decorated) -> Decorated:
     """Add ``--device``."""
     return click.option(
         "--device",
-        type=Known("device", _devices, " `graphnn doctor` says what can run here."),
+        callback=_one_of("device", _devices, " `graphnn doctor` says what can run here."),
         default="cpu",
         show_default=True,
         metavar="NAME",

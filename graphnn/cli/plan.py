@@ -36,5 +36,5 @@ def plan(model: str, batch: int, training: bool, optimizer: str, device: str, as
     from graphnn.compiler.plan.report import as_json
 
     program = program_for(model)
-    made = compiled(program, batch, device, optimizer if training else None).plan
+    made = compiled(program, optimizer if training else None, batch, device).plan
     click.echo(json.dumps(as_json(made), indent=1, ensure_ascii=False) if as_data else made)

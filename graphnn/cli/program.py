@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphnn.cli.recipes import EPOCHS, make_optimizer, recipe_for
+from graphnn.executor import Executor
 from graphnn.models import MODELS
 from graphnn.ops import Graph, Node, cross_entropy, placeholder
 from graphnn.ops.state import Variable
 
 IMAGE_SHAPE = (1, 28, 28)
+TRAIN_IMAGES = 60_000
 
 
 @dataclass(frozen=True)
 class Program:
     """A model in a graph of its own, with what it is fed and what it gives."""
 
+    model: str
     graph: Graph
     images: Node
     labels: Node
@@ -29,11 +34,27 @@ class Program:
         return sum(math.prod(node.spec.static_shape) for node in trained)
 
 
-def program_for(model: str, seed: int) -> Program:
+def program_for(model: str, seed: int = 0) -> Program:
     """Build a model by its name."""
     with Graph(seed=seed) as graph:
         images = placeholder("images", (None, *IMAGE_SHAPE), "uint8")
         labels = placeholder("labels", (None,), "int32")
-        logits = MODELS[model].builder()(images)
+        logits = MODELS[model].build()(images)
         loss = cross_entropy(logits, labels)
-    return Program(graph, images, labels, logits, loss)
+    return Program(model, graph, images, labels, logits, loss)
+
+
+def updates_for(program: Program, optimizer: str, batch: int) -> Sequence[Node]:
+    """Add the updates that ``graphnn train MODEL --optimizer OPTIMIZER --batch BATCH`` makes."""
+    steps = EPOCHS * math.ceil(TRAIN_IMAGES / batch)
+    rate = recipe_for(program.model).rate(optimizer)
+    with program.graph:
+        return make_optimizer(optimizer, "one-cycle", rate, steps).minimize(program.loss)
+
+
+def compiled(program: Program, optimizer: str | None, batch: int, device: str) -> Executor:
+    """Return the executor of a training step, or without an optimizer that of an evaluation."""
+    if optimizer is None:
+        return Executor([program.loss, program.logits], device=device, max_batch=batch)
+    updates = updates_for(program, optimizer, batch)
+    return Executor([program.loss], updates, device=device, max_batch=batch)

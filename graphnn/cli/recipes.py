@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from graphnn.optim import Optimizer
-    from graphnn.optim.schedules import Schedule
+    from graphnn.optim import Optimizer, Schedule
 
 EPOCHS = 20
 """Epochs on a compiled target."""

@@ -23,9 +23,7 @@ from graphnn.cli.options import (
 @optimizer_option
 @device_option
 @debug_option
-def show(
-    model: str, out: str, training: bool, as_compiled: bool, batch: int, optimizer: str, device: str
-) -> None:
+def show(model: str, out: str, training: bool, as_compiled: bool, batch: int, optimizer: str, device: str) -> None:
     """Write the graph of MODEL to a file.
 
     \b
@@ -34,13 +32,13 @@ def show(
       graphnn show lenet --training --compiled --out lenet.json
     """  # noqa: D301  # click reads \b
     from graphnn import viz
-    from graphnn.cli.program import compiled, program_for, with_updates
+    from graphnn.cli.program import compiled, program_for, updates_for
 
     program = program_for(model)
-    chosen = optimizer if training else None
     if as_compiled:
-        viz.export(compiled(program, batch, device, chosen), out)
+        viz.export(compiled(program, optimizer if training else None, batch, device), out)
     else:
-        with_updates(program, chosen)
+        if training:
+            updates_for(program, optimizer, batch)
         viz.export(program.graph, out)
     click.echo(f"written: {out}", err=True)

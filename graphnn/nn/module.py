@@ -73,7 +73,8 @@ class Module:
 
     _places: WeakKeyDictionary[Graph, _Place]
 
-    def __new__(cls, *_: object, **__: object) -> Self:  # so that subclasses need not call __init__
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Make a module that is ready even where a subclass does not call `__init__`."""
         module = super().__new__(cls)
         module._places = WeakKeyDictionary()
         return module

@@ -79,13 +79,10 @@ def _require_module(key: object, layer: object) -> None:
             expected="a string without dots, since it becomes a part of variables' names",
             where=str(caller()),
         )
-    if not isinstance(layer, Module):
-        is_class = isinstance(layer, type) and issubclass(layer, Module)
-        raise GraphError(
-            f"Sequential: layer {key!r} is no module",
-            actual=repr(layer),
-            where=str(caller()),
-            hint=f"make one of the class: {layer.__name__}(...)"
-            if is_class
-            else "wrap a function in a class with forward(self, x), derived from nn.Layer",
-        )
+    if isinstance(layer, Module):
+        return
+    if isinstance(layer, type) and issubclass(layer, Module):
+        hint = f"make one of the class: {layer.__name__}(...)"
+    else:
+        hint = "derive a class with forward(self, x) from nn.Layer"
+    raise GraphError(f"Sequential: layer {key!r} is no module", actual=repr(layer), where=str(caller()), hint=hint)

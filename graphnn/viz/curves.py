@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphnn.ops.errors import GraphError
 from graphnn.ops.source import caller
-from graphnn.viz.files import replacing, require_suffix, require_writable
+from graphnn.viz.files import require_suffix, require_writable, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,17 +62,18 @@ def plot_history(history: Sequence[EpochRow], path: str | Path) -> None:
     loss, error = figure.subplots(1, 2)
     _draw(loss, "loss", history, [row.train_loss for row in history], [row.test_loss for row in history])
     _draw(error, "error", history, [row.train_error for row in history], [row.test_error for row in history])
-    with replacing(path) as file:
-        figure.savefig(file, format=suffix[1:], dpi=150)
+    write_whole(path, lambda file: figure.savefig(file, format=suffix[1:], dpi=150))
 
 
 def _draw(axes: Axes, what: str, history: Sequence[EpochRow], train: list[float], test: list[float]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     epochs = [row.epoch for row in history]
     axes.plot(epochs, train, marker="o", markersize=3, label="train")
     axes.plot(epochs, test, marker="o", markersize=3, label="test")
     axes.set_xlabel("epoch")
     axes.set_ylabel(what)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
 

@@ -11,7 +11,7 @@ from graphnn.ops.errors import GraphError
 from graphnn.ops.graph import Graph
 from graphnn.ops.source import caller
 from graphnn.viz.dot import dot_text
-from graphnn.viz.files import replacing, require_suffix
+from graphnn.viz.files import require_suffix, write_whole
 from graphnn.viz.picture import Picture, of_graph, of_plan
 from graphnn.viz.plain_data import plain_data
 
@@ -65,6 +65,5 @@ def export(shown: Graph | Executor, path: str | Path) -> None:
             where=str(caller()),
             hint="pass the graph of the `with gn.Graph() as graph:` block",
         )
-    text = FORMATS[suffix](picture)
-    with replacing(path) as file:
-        file.write(text.encode())
+    content = FORMATS[suffix](picture).encode()
+    write_whole(path, lambda file: file.write(content))

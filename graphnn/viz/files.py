@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -22,34 +22,33 @@ def require_suffix(path: str | Path, supported: tuple[str, ...], what: str) -> s
             expected=" or ".join(supported),
             actual=suffix or "no suffix",
             where=str(caller()),
-            hint=f"name the file {Path(path).stem or what}{supported[0]}",
+            hint=f"end the file's name in {supported[0]}",
         )
     return suffix
 
 
 def require_writable(path: str | Path) -> None:
     """Raise a GraphError unless a file can be put there. What stands there stays."""
-    with _beside(path) as (part, _):
+    with _beside(path, str(caller())) as (part, _):
         part.touch(exist_ok=False)
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its place, and the place of what stood there, when the block ends without an error.
+def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let a function write a file, which takes the place of what stood there when all of it is written.
 
     Raises
     ------
     GraphError
-        If it can't be written.
+        If it can't be written; nothing has changed then.
     """
-    with _beside(path) as (part, target):
+    with _beside(path, str(caller())) as (part, target):
         with part.open("xb") as file:
-            yield file
+            write(file)
         part.replace(target)
 
 
 @contextmanager
-def _beside(path: str | Path) -> Iterator[tuple[Path, Path]]:
+def _beside(path: str | Path, where: str) -> Iterator[tuple[Path, Path]]:
     """Give a free name in the same folder and the place itself; at the end nothing is left under that name."""
     target = Path(os.path.realpath(path))  # a link stays one: what it points to is replaced
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
@@ -60,8 +59,15 @@ def _beside(path: str | Path) -> Iterator[tuple[Path, Path]]:
     except OSError as error:
         raise GraphError(
             f"{str(path)!r} can't be written: {error.strerror or error}",
-            where=str(caller()),
-            hint="give a file in a folder that exists and may be written to",
+            where=where,
+            hint="name a file in a folder that exists and may be written to",
         ) from error
     finally:
+        _remove(part)
+
+
+def _remove(part: Path) -> None:
+    try:
         part.unlink(missing_ok=True)
+    except OSError:  # a part of the path is no folder, so there is no file either
+        return

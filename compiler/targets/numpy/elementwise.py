@@ -20,7 +20,6 @@ UFUNCS: dict[type[Op], np.ufunc] = {
     elementwise.Subtract: np.subtract,
     elementwise.Multiply: np.multiply,
     elementwise.Divide: np.divide,
-    elementwise.Power: np.power,
     elementwise.Maximum: np.maximum,
     elementwise.Minimum: np.minimum,
     elementwise.Negative: np.negative,
@@ -44,6 +43,14 @@ UFUNCS: dict[type[Op], np.ufunc] = {
 def bind_ufunc(op: Op, out: np.ndarray, inputs: Sequence[np.ndarray], _: Sequence[np.ndarray]) -> Run:
     """One call of the op's ufunc."""
     return partial(UFUNCS[type(op)], *inputs, out=out)
+
+
+@kernel(elementwise.Power, in_place=(0, 1))
+def bind_power(op: elementwise.Power, out: np.ndarray, inputs: Sequence[np.ndarray], _: Sequence[np.ndarray]) -> Run:
+    """The ufunc for real numbers; NumPy refuses negative integer exponents, so integers go by the op's meaning."""
+    if out.dtype.kind == "f":
+        return partial(np.power, *inputs, out=out)
+    return lambda: np.copyto(out, op.evaluate(TensorSpec(out.shape, out.dtype), *inputs))
 
 
 @kernel(elementwise.Relu, in_place=(0,))

@@ -36,7 +36,8 @@ class NumpyTarget(Target):
         if found is None:
             return KernelNeeds(f"{op.label} (evaluate)", strided_output=True)
         workspaces = found.workspaces(op, out, inputs)
-        return KernelNeeds(op.label, workspaces, found.in_place, found.strided_output, found.row_major)
+        in_place = tuple(place for place in found.in_place if place < len(inputs))
+        return KernelNeeds(op.label, workspaces, in_place, found.strided_output, found.row_major)
 
     def load(self, plan: Plan) -> LoadedPlan:
         return LoadedNumpyPlan(plan)
