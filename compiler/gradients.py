@@ -13,7 +13,7 @@ from graphnn.ops.state import constant
 
 def gradients(
     y: Node | Sequence[Node],
-    xs: Iterable[Node],
+    xs: Node | Iterable[Node],
     grad_ys: Node | Sequence[Node] | None = None,
     allow_unused: bool = False,
 ) -> tuple[Node, ...]:
@@ -26,7 +26,7 @@ def gradients(
     ----------
     y : Node or sequence of Node
         What to differentiate.
-    xs : iterable of Node
+    xs : Node or iterable of Node
         By what: variables, placeholders or any other nodes of a floating type.
     grad_ys : Node or sequence of Node, optional
         The gradient of something else by each y, of the same shape.
@@ -55,14 +55,20 @@ def gradients(
     >>> gn.Executor([slope, curvature], device="numpy").run({x: 2.0})
     [array(12., dtype=float32), array(12., dtype=float32)]
     """
-    ys = (y,) if isinstance(y, Node) else tuple(y)
-    xs = tuple(xs)
+    ys, xs = _nodes(y), _nodes(xs)
     if not ys:
-        raise GraphError("gradients needs a y to differentiate", where=str(caller()))
+        raise GraphError(
+            "gradients needs a y to differentiate",
+            expected="a node, such as a loss",
+            actual=repr(y),
+            where=str(caller()),
+            hint="gn.gradients(loss, [weight])",
+        )
     for node in (*ys, *xs):
         if not node.dtype.is_floating:
             raise DTypeError(
                 f"gradients: {node.name!r} is not of a floating type",
+                expected="float16, bfloat16, float32 or float64",
                 actual=str(node.spec),
                 where=str(caller()),
                 hint="convert it with .astype('float32')",
@@ -71,12 +77,32 @@ def gradients(
     return tuple(sums[x] if x in sums else _unused(x, ys, allow_unused) for x in xs)
 
 
+def _nodes(given: object) -> tuple[Node, ...]:
+    nodes = tuple(given) if isinstance(given, Iterable) and not isinstance(given, Node | str) else (given,)
+    for node in nodes:
+        if not isinstance(node, Node):
+            raise GraphError(
+                f"gradients takes nodes, not {node!r}",
+                expected="nodes",
+                actual=type(node).__name__,
+                where=str(caller()),
+                hint="graph[name] finds a node by its name",
+            )
+    return nodes
+
+
 def _seeds(ys: tuple[Node, ...], grad_ys: Node | Sequence[Node] | None) -> tuple[Node, ...]:
     if grad_ys is None:
         return tuple(_filled(y, 1.0) for y in ys)
-    seeds = (grad_ys,) if isinstance(grad_ys, Node) else tuple(grad_ys)
+    seeds = _nodes(grad_ys)
     if len(seeds) != len(ys):
-        raise GraphError(f"gradients got {len(seeds)} grad_ys for {len(ys)} ys", where=str(caller()))
+        raise GraphError(
+            f"gradients got {len(seeds)} grad_ys for {len(ys)} ys",
+            expected="one for each y",
+            actual=f"{len(seeds)} grad_ys",
+            where=str(caller()),
+            hint="pass ones for a y whose own gradient is meant",
+        )
     for y, seed in zip(ys, seeds, strict=True):
         if y.shape != seed.shape:
             raise ShapeError(
@@ -84,6 +110,7 @@ def _seeds(ys: tuple[Node, ...], grad_ys: Node | Sequence[Node] | None) -> tuple
                 expected=format_shape(y.shape),
                 actual=format_shape(seed.shape),
                 where=str(caller()),
+                hint="reshape or broadcast it",
             )
     return tuple(seed.astype(y.dtype) for y, seed in zip(ys, seeds, strict=True))
 
@@ -144,6 +171,7 @@ def _unused(x: Node, ys: tuple[Node, ...], allow_unused: bool) -> Node:
         return _filled(x, 0.0)
     raise GraphError(
         f"gradients: {', '.join(repr(y.name) for y in ys)} does not depend on {x.name!r}",
+        expected="a way from the one to the other through differentiable ops",
         actual=f"{x!r}, made at {x.source}",
         where=str(caller()),
         hint="leave it out, or pass allow_unused=True to get zeros",

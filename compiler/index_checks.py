@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphnn.compiler.subgraph import topological
+from graphnn.compiler.subgraph import inputs_in_mode, topological
 from graphnn.ops.broadcasting import Cast
 from graphnn.ops.max_pool import MaxPool2dIndices
 from graphnn.ops.node import Node
@@ -25,11 +25,11 @@ class IndexCheck:
     reader: Node
 
 
-def index_checks(roots: Sequence[Node]) -> tuple[list[IndexCheck], bool]:
+def index_checks(roots: Sequence[Node], training: bool) -> tuple[list[IndexCheck], bool]:
     """Return the checks that feeds can be held to, and whether other indices remain that only a run can check."""
     checks: list[IndexCheck] = []
     open_ends = False
-    for node in topological(roots):
+    for node in topological(roots, inputs_in_mode(training)):
         for place, (low, high) in node.op.index_bounds(*(given.spec for given in node.inputs)).items():
             origin = _origin(node.inputs[place])
             if isinstance(origin.op, Placeholder):

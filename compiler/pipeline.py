@@ -23,7 +23,15 @@ from graphnn.compiler.target import Target
 from graphnn.ops.node import Node
 
 Pass = Callable[[Subgraph], Subgraph]
-PASSES: tuple[Pass, ...] = (advance_random_step, simplify, fold_constants, simplify, merge_equal, snapshot_reads)
+PASSES: tuple[Pass, ...] = (
+    prune,
+    advance_random_step,
+    simplify,
+    fold_constants,
+    simplify,
+    merge_equal,
+    snapshot_reads,
+)
 
 
 @dataclass(frozen=True)
@@ -60,26 +68,27 @@ class Compiled:
     stages: tuple[tuple[str, Subgraph], ...] = field(repr=False)
 
 
-def improve(subgraph: Subgraph, options: Options) -> list[tuple[str, Subgraph]]:
-    """Run the graph passes; return the subgraph after each, by the pass's name."""
-    stages = [("prune", subgraph)]
-    resolved = resolve_training(subgraph, options.training)
-    stages.append(("resolve_training", resolved))
+def improve(graph: Subgraph, options: Options) -> list[tuple[str, Subgraph]]:
+    """Run the graph passes; return the user's graph and what became of it after each, by the pass's name."""
+    stages = [("the user's graph", graph), (resolve_training.__name__, resolve_training(graph, options.training))]
     for graph_pass in PASSES:
-        stages.append((graph_pass.__name__, graph_pass(stages[-1][1])))
-    for name, stage in stages if options.verify else stages[-1:]:
-        verify_subgraph(stage, name, original=subgraph)
+        subgraph = graph_pass(stages[-1][1])
+        stages.append((graph_pass.__name__, subgraph))
+        if options.verify:
+            verify_subgraph(subgraph, graph_pass.__name__, original=stages[-2][1])
+    if not options.verify:
+        verify_subgraph(stages[-1][1], stages[-1][0], original=graph)
     return stages
 
 
 def compile_graph(fetches: Sequence[Node], updates: Sequence[Node], options: Options) -> Compiled:
     """Compile what fetches and updates need into a plan."""
-    stages = improve(prune(fetches, updates), options)
+    stages = improve(Subgraph(tuple(fetches), tuple(updates)), options)
     subgraph = stages[-1][1]
     groups = fuse(subgraph, separate_writes=options.writes_last)
     schedule = order(subgraph, groups, writes_last=options.writes_last)
     verify_schedule(schedule)
     plan = build_plan(schedule, options.target, options.max_batch, writes_last=options.writes_last)
     if options.verify:
-        verify_plan(plan)
+        verify_plan(plan, options.target)
     return Compiled(plan, schedule, tuple(stages if options.verify else stages[-1:]))

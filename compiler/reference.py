@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from graphnn.compiler.subgraph import topological
+from graphnn.compiler.subgraph import inputs_in_mode, topological
 from graphnn.ops.dtypes import to_interface, to_storage
 from graphnn.ops.errors import FeedError
 from graphnn.ops.evaluation import evaluate_op
@@ -18,7 +18,9 @@ from graphnn.ops.spec import Dim
 from graphnn.ops.state import Assign, Placeholder, Variable, WhenTraining
 
 
-def evaluate(fetches: Sequence[Node], feeds: Mapping[Node, np.ndarray], training: bool = False) -> list[np.ndarray]:
+def evaluate(
+    fetches: Sequence[Node], feeds: Mapping[Node, np.ndarray], training: bool = False, batch: int | None = None
+) -> list[np.ndarray]:
     """Return the values of nodes. No variable is changed; an assign has the value that it would store.
 
     Parameters
@@ -29,6 +31,8 @@ def evaluate(fetches: Sequence[Node], feeds: Mapping[Node, np.ndarray], training
         A value for each placeholder that they depend on; the batch size is read off them.
     training : bool
         Which branch of `ops.when_training` to take.
+    batch : int, optional
+        The batch size, where the feeds do not tell it.
 
     Examples
     --------
@@ -39,10 +43,11 @@ def evaluate(fetches: Sequence[Node], feeds: Mapping[Node, np.ndarray], training
     >>> evaluate([y], {x: np.zeros((1, 2), np.float32)})
     [array([[1., 1.]], dtype=float32)]
     """
-    batch = batch_of(feeds)
+    batch = batch_of(feeds) if batch is None else batch
     values: dict[Node, np.ndarray] = {}
-    for node in topological(fetches):
-        values[node] = _value(node, [values[given] for given in node.inputs], feeds, batch, training)
+    needed = inputs_in_mode(training)
+    for node in topological(fetches, needed):
+        values[node] = _value(node, [values[given] for given in needed(node)], feeds, batch, training)
     return [to_interface(values[node], node.dtype).copy() for node in fetches]
 
 
@@ -66,7 +71,7 @@ def _value(
         case Variable():
             return node.graph.store.array(node.name)
         case WhenTraining():
-            return inputs[0] if training else inputs[1]
+            return inputs[0]
         case Assign():
             return inputs[1]
     return evaluate_op(node.op, node.spec.bind(batch), inputs, [given.spec for given in node.inputs])

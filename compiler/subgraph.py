@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 from graphnn.ops.errors import CompileError, GraphError
 from graphnn.ops.node import Node
 from graphnn.ops.op import Op
 from graphnn.ops.spec import TensorSpec
-from graphnn.ops.state import Assign, Placeholder, Variable
+from graphnn.ops.state import Assign, Placeholder, Variable, WhenTraining
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,16 @@ class Subgraph:
         return Subgraph(tuple(new[node] for node in self.fetches), tuple(new[node] for node in self.updates))
 
 
-def topological(roots: Iterable[Node]) -> tuple[Node, ...]:
-    """Return the roots and all they depend on, each after its inputs.
+def inputs_in_mode(training: bool) -> Callable[[Node], tuple[Node, ...]]:
+    """Return the function from a node to what it reads in training or evaluation: one branch of `ops.when_training`."""
+    branch = slice(0, 1) if training else slice(1, 2)
+    return lambda node: node.inputs[branch] if isinstance(node.op, WhenTraining) else node.inputs
+
+
+def topological(
+    roots: Iterable[Node], inputs_of: Callable[[Node], tuple[Node, ...]] = attrgetter("inputs")
+) -> tuple[Node, ...]:
+    """Return the roots and all they depend on, each after its inputs; `inputs_of` says what a node depends on.
 
     Raises
     ------
@@ -64,7 +73,7 @@ def topological(roots: Iterable[Node]) -> tuple[Node, ...]:
         node = stack[-1]
         if node not in state:
             state[node] = False
-            for given in reversed(node.inputs):
+            for given in reversed(inputs_of(node)):
                 if state.get(given) is False:
                     raise CompileError(f"node {given.name!r} depends on itself", where=str(given.source))
                 if given not in state:
@@ -140,6 +149,10 @@ def _verify_interface(subgraph: Subgraph, stage: str, original: Subgraph) -> Non
     added = set(subgraph.of_op(Placeholder)) - set(original.of_op(Placeholder))
     if added:
         raise _broken(stage, next(iter(added)), "is a placeholder that the user's graph does not need")
+    written = {update.inputs[0] for update in subgraph.updates}
+    for update in original.updates:
+        if update.inputs[0] not in written:
+            raise _broken(stage, update, "is no longer carried out")
 
 
 def _broken(stage: str, node: Node, what: str) -> CompileError:

@@ -8,14 +8,14 @@ with gn.Graph(seed=0) as graph:
     labels = gn.placeholder("labels", (None,), "int32")
     logits = gn.models.lenet()(images)
     loss = ops.cross_entropy(logits, labels)
-    train = optim.SGD(0.05, momentum=0.9).minimize(loss)
+    train = optim.Adam(0.002).minimize(loss)
 
 executor = gn.Executor([loss], updates=train, max_batch=100)
 print(f"{executor.plan.arena_bytes:,} bytes and {executor.plan.flops:,} FLOP a step, known before the first one")
 
 mnist = gn.data.mnist()
-for step in range(30):
+for step in range(100):
     batch = slice(100 * step, 100 * (step + 1))
     (value,) = executor.run({images: mnist.train_images[batch], labels: mnist.train_labels[batch]})
-    if step % 10 == 9:
+    if step % 20 == 19:
         print(f"step {step + 1}: loss {value:.3f}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import FrameType
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,17 @@ import numpy as np
 from graphnn.compiler.index_checks import index_checks
 from graphnn.compiler.pipeline import Options, compile_graph
 from graphnn.compiler.plan.form import Plan
+from graphnn.compiler.subgraph import topological
+from graphnn.compiler.target import LoadedPlan
 from graphnn.compiler.targets.devices import target_for
 from graphnn.compiler.verification import verify_stages, verify_target
 from graphnn.feeds import Feed, FeedChecker
 from graphnn.ops.dtypes import to_interface
-from graphnn.ops.errors import GraphError
+from graphnn.ops.errors import CompileError, GraphError
+from graphnn.ops.graph import Graph
 from graphnn.ops.node import Node
 from graphnn.ops.source import caller
-from graphnn.ops.state import Placeholder
+from graphnn.ops.state import Assign
 from graphnn.profile import Profile
 
 Fetches = Node | Sequence[Node] | Mapping[Any, Node]
@@ -79,31 +82,47 @@ class Executor:
         verify: bool = False,
         check_numerics: bool = False,
     ) -> None:
-        self._form = fetches
         self._fetches = _fetched_nodes(fetches)
-        assigns = (updates,) if isinstance(updates, Node) else tuple(updates)
-        self._graph = _graph_of((*self._fetches, *assigns))
+        self._formed = _form_of(fetches)
+        assigns = _assigns(updates)
+        roots = (*self._fetches, *assigns)
+        self._graph = _graph_of(roots)
         self._target = target_for(device)
         self._training = bool(assigns) if training is None else training
         self._check_numerics = check_numerics
-        self.threads = threads
-        checks, may_fail = index_checks((*self._fetches, *assigns))
+        self.threads = None if threads is None else _positive("threads", threads)
+        checks, may_fail = index_checks(roots, self._training)
         self._compiled = compile_graph(
             self._fetches,
             assigns,
             Options(
                 target=self._target,
-                max_batch=_max_batch((*self._fetches, *assigns), max_batch),
+                max_batch=_max_batch(roots, max_batch),
                 training=self._training,
                 writes_last=check_numerics or may_fail,
                 verify=verify,
             ),
         )
-        placeholders = tuple(self.plan.feeds)
         needed_checks = [check for check in checks if check.placeholder in self.plan.feeds]
-        self._checker = FeedChecker(self._graph, placeholders, needed_checks, self.plan.max_batch)
-        self._loaded = self._target.load(self.plan)
+        batched = any(node.spec.has_batch for node in self.plan.subgraph.nodes)
+        self._checker = FeedChecker(
+            self._graph, tuple(self.plan.feeds), needed_checks, self.plan.max_batch if batched else None
+        )
+        self._loaded = self._load()
         self._unverified = verify
+
+    def _load(self) -> LoadedPlan:
+        try:
+            return self._target.load(self.plan)
+        except MemoryError:
+            needed = sum(storage.nbytes for storage in self.plan.storages if storage.kind in ("feed", "constant"))
+            raise CompileError(
+                "the plan needs more memory than this machine gives",
+                expected="less",
+                actual=f"{self.plan.arena_bytes + needed:,} bytes at max_batch = {self.plan.max_batch:,}",
+                where=str(caller()),
+                hint="make the executor with a smaller max_batch",
+            ) from None
 
     @property
     def plan(self) -> Plan:
@@ -136,19 +155,42 @@ class Executor:
         NumericsError
             With ``check_numerics``; nothing has changed then.
         """
-        feeds, batch = self._checker.check(feed or {})
-        store = self._graph.store
-        written = self.plan.written_variables
-        with store.lock, _postponed_interrupts(bool(written)):
-            expected = self._verify_passes(feeds) if self._unverified else None
-            values = self._loaded.run(feeds, batch, self._check_numerics)
-            for name in written:
-                store.touch(name)
-        results = [to_interface(value, node.dtype) for node, value in zip(self._fetches, values, strict=True)]
-        if expected is not None:
-            verify_target(self._target.name, self._fetches, expected, results)
-            self._unverified = False
-        return self._formed(results)
+        feeds, batch = self._checker.check({} if feed is None else feed)
+        with self._graph.store.lock, _postponed_interrupts(bool(self.plan.written_variables)):
+            values = self._verify(feeds, batch) if self._unverified else self._carry_out(feeds, batch)
+        return self._formed(values)
+
+    def _carry_out(self, feeds: dict[Node, np.ndarray], batch: int) -> list[np.ndarray]:
+        values = self._loaded.run(feeds, batch, self._check_numerics)
+        for name in self.plan.written_variables:
+            self._graph.store.touch(name)
+        return [to_interface(value, node.dtype) for node, value in zip(self._fetches, values, strict=True)]
+
+    def _verify(self, feeds: dict[Node, np.ndarray], batch: int) -> list[np.ndarray]:
+        """Carry out the first run; where it or a pass went wrong, no variable keeps what it wrote."""
+        shown = {node: to_interface(value, node.dtype) for node, value in feeds.items()}
+        try:
+            expected = verify_stages(self._compiled.stages, shown, self._training, batch)
+        except IndexError:  # an index out of range, which the run itself reports with its node
+            return self._carry_out(feeds, batch)
+        before = self._variables()
+        fetched = self._carry_out(feeds, batch)
+        written = {name: self._graph.get_value(name) for name in before}
+        try:
+            verify_target(self._target.name, expected, fetched, written)
+        except CompileError:
+            self._restore(before)
+            raise
+        self._unverified = False
+        return fetched
+
+    def _variables(self) -> dict[str, np.ndarray]:
+        """Return copies of the values that a run changes."""
+        return {name: self._graph.store.read(name) for name in self.plan.written_variables}
+
+    def _restore(self, values: dict[str, np.ndarray]) -> None:
+        for name, value in values.items():
+            self._graph.store.write(name, value)
 
     def profile(self, feed: Feed | None = None, repeats: int = 10) -> Profile:
         """Time each step over several runs; all variables are restored afterwards.
@@ -160,25 +202,15 @@ class Executor:
         repeats : int
             Timed runs, after one to warm up; the median of each step counts.
         """
-        feeds, batch = self._checker.check(feed or {})
-        store = self._graph.store
-        with store.lock, _postponed_interrupts(bool(self.plan.written_variables)):
-            before = {name: store.read(name) for name in self.plan.written_variables}
+        repeats = _positive("repeats", repeats)
+        feeds, batch = self._checker.check({} if feed is None else feed)
+        with self._graph.store.lock, _postponed_interrupts(bool(self.plan.written_variables)):
+            before = self._variables()
             try:
                 runs = [self._loaded.time_steps(feeds, batch) for _ in range(repeats + 1)]
             finally:
-                for name, value in before.items():
-                    np.copyto(store.array(name), value)
-        return Profile.of(self.plan, batch, np.median(np.array(runs[1:]).reshape(repeats, -1), axis=0))
-
-    def _verify_passes(self, feeds: dict[Node, np.ndarray]) -> list[np.ndarray]:
-        shown = {node: to_interface(value, node.dtype) for node, value in feeds.items()}
-        return verify_stages(self._compiled.stages, shown, self._training)
-
-    def _formed(self, values: list[np.ndarray]) -> Any:
-        if isinstance(self._form, Node):
-            return values[0]
-        return dict(zip(self._form, values, strict=True)) if isinstance(self._form, Mapping) else values
+                self._restore(before)
+        return Profile.of(self.plan, batch, np.median(np.array(runs[1:]), axis=0))
 
     def __repr__(self) -> str:
         names = ", ".join(node.name for node in self._fetches)
@@ -190,7 +222,13 @@ def _fetched_nodes(fetches: Fetches) -> tuple[Node, ...]:
         return (fetches,)
     given: object = fetches  # users pass what they like
     if isinstance(given, str) or not isinstance(given, Mapping | Sequence):
-        raise GraphError(f"fetches must be a node, a list or a dict, not {given!r}", where=str(caller()))
+        raise GraphError(
+            f"{given!r} can't be fetched",
+            expected="a node, a list or a dict of nodes",
+            actual=type(given).__name__,
+            where=str(caller()),
+            hint="fetch what a function of ops returned, or graph[name]",
+        )
     return tuple(_as_node(node) for node in (given.values() if isinstance(given, Mapping) else given))
 
 
@@ -199,18 +237,52 @@ def _as_node(value: object) -> Node:
         return value
     raise GraphError(
         f"{value!r} can't be fetched: it is no node",
+        expected="nodes",
+        actual=type(value).__name__,
         where=str(caller()),
         hint="fetch what a function of ops returned, or graph[name]",
     )
 
 
-def _graph_of(nodes: Sequence[Node]) -> Any:
+def _form_of(fetches: Fetches) -> Callable[[list[np.ndarray]], Any]:
+    """Return the function that puts values in the form of the fetches, whatever becomes of those afterwards."""
+    if isinstance(fetches, Node):
+        return itemgetter(0)
+    if isinstance(fetches, Mapping):
+        keys = tuple(fetches)
+        return lambda values: dict(zip(keys, values, strict=True))
+    return tuple if isinstance(fetches, tuple) else list
+
+
+def _assigns(updates: object) -> tuple[Node, ...]:
+    given = (updates,) if isinstance(updates, Node) or not isinstance(updates, Iterable) else tuple(updates)
+    for node in given:
+        if not isinstance(node, Node) or not isinstance(node.op, Assign):
+            raise GraphError(
+                f"{node!r} is no update",
+                expected="assign nodes, such as what ops.assign or Optimizer.minimize returned",
+                actual=type(node).__name__,
+                where=str(caller()),
+                hint="put nodes whose values are wanted among the fetches",
+            )
+    return given
+
+
+def _graph_of(nodes: Sequence[Node]) -> Graph:
     if not nodes:
-        raise GraphError("an executor needs something to fetch or to update", where=str(caller()))
+        raise GraphError(
+            "an executor needs something to fetch or to update",
+            expected="at least one node",
+            actual="no fetches and no updates",
+            where=str(caller()),
+            hint="Executor([loss], updates=optimizer.minimize(loss))",
+        )
     for node in nodes:
-        if _as_node(node).graph is not nodes[0].graph:
+        if node.graph is not nodes[0].graph:
             raise GraphError(
                 f"{nodes[0].name!r} and {node.name!r} belong to two graphs",
+                expected="nodes of one graph",
+                actual=f"{nodes[0].name!r} made at {nodes[0].source}, {node.name!r} at {node.source}",
                 where=str(caller()),
                 hint="make one executor per graph",
             )
@@ -219,35 +291,44 @@ def _graph_of(nodes: Sequence[Node]) -> Any:
 
 def _max_batch(roots: Sequence[Node], max_batch: int | None) -> int:
     if max_batch is not None:
-        if isinstance(max_batch, bool) or not isinstance(max_batch, int | np.integer) or max_batch < 1:
-            raise GraphError(f"max_batch is {max_batch!r}", expected="an integer of 1 or more", where=str(caller()))
-        return int(max_batch)
-    batched = next((node for node in roots[0].graph.nodes if _is_batched(node)), None)
+        return _positive("max_batch", max_batch)
+    batched = next((node for node in topological(roots) if node.spec.has_batch), None)
     if batched is not None:
         raise GraphError(
             f"the executor needs max_batch, since {batched.name!r} has a batch axis",
-            actual=str(batched.spec),
+            expected="max_batch, the largest number of examples in a run",
+            actual=f"{batched!r}, made at {batched.source}",
             where=str(caller()),
             hint="Executor(..., max_batch=100) plans memory for up to 100 examples",
         )
     return 1
 
 
-def _is_batched(node: Node) -> bool:
-    return isinstance(node.op, Placeholder) and node.spec.has_batch
+def _positive(name: str, number: object) -> int:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        raise GraphError(
+            f"{name} is {number!r}",
+            expected="an integer of 1 or more",
+            actual=type(number).__name__,
+            where=str(caller()),
+            hint=f"pass {name}=8, for instance",
+        )
+    return int(number)
 
 
 @contextmanager
 def _postponed_interrupts(active: bool) -> Iterator[None]:
     """Let Ctrl-C wait until the block is done, so that no run stops with half of its variables written."""
-    if not active or threading.current_thread() is not threading.main_thread():
+    # Python calls handlers in the main thread alone, and can't put one back that was not set from Python.
+    in_charge = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None
+    if not active or not in_charge:
         yield
         return
-    pending: list[tuple[int, FrameType | None]] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: pending.append((number, frame)))
+    pending: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if pending and callable(before):
-            before(*pending[0])
+        if pending:
+            signal.raise_signal(signal.SIGINT)

@@ -9,12 +9,13 @@ import numpy as np
 
 from graphnn.compiler.index_checks import IndexCheck
 from graphnn.ops.dtypes import to_storage
-from graphnn.ops.errors import FeedError
+from graphnn.ops.errors import FeedError, GraphError
 from graphnn.ops.graph import Graph
 from graphnn.ops.node import Node
 from graphnn.ops.source import caller
 from graphnn.ops.spec import Dim, bind_extent, format_shape
 from graphnn.ops.state import Placeholder
+from graphnn.ops.values import as_array, as_numbers
 
 Feed = Mapping[Any, Any]
 
@@ -30,11 +31,13 @@ class FeedChecker:
         The placeholders that must be.
     checks : sequence of IndexCheck
         The ranges of fed indices.
-    max_batch : int
-        The largest batch.
+    max_batch : int or None
+        The largest batch; None for a plan in which nothing depends on it.
     """
 
-    def __init__(self, graph: Graph, needed: Sequence[Node], checks: Sequence[IndexCheck], max_batch: int) -> None:
+    def __init__(
+        self, graph: Graph, needed: Sequence[Node], checks: Sequence[IndexCheck], max_batch: int | None
+    ) -> None:
         self._graph = graph
         self._needed = frozenset(needed)
         self._checks = checks
@@ -48,54 +51,75 @@ class FeedChecker:
         FeedError
             If anything is unknown, missing, or of a wrong shape, type, batch size or range.
         """
+        arrays = self._arrays(feed)
+        batch = self._batch(arrays)
+        for check in self._checks:
+            _check_indices(check, arrays[check.placeholder], batch)
+        return {node: to_storage(arrays[node], node.dtype) for node in self._needed}, batch
+
+    def _arrays(self, feed: Feed) -> dict[Node, np.ndarray]:
+        """Return an array of the right element type for each placeholder that is fed, needed or not."""
+        if not isinstance(feed, Mapping):
+            raise FeedError(
+                "the feed is no dict",
+                expected="{placeholder: array} or {'name': array}",
+                actual=type(feed).__name__,
+                where=str(caller()),
+                hint="say for each array which placeholder it is for",
+            )
         arrays: dict[Node, np.ndarray] = {}
-        batch: int | None = None
-        batch_from: Node | None = None
         for key, value in feed.items():
             node = self._placeholder(key)
             if node in arrays:
-                raise FeedError(f"{node.name!r} is fed twice, by node and by name", where=str(caller()))
-            array = _as_array(node, value)
-            size = self._fit(node, array)
-            if size is not None:
-                if batch is None:
-                    batch, batch_from = size, node
-                elif size != batch and batch_from is not None:
-                    raise _mismatch(node, size, batch_from, batch)
-            arrays[node] = array
-        missing = self._needed - arrays.keys()
+                raise FeedError(
+                    f"{node.name!r} is fed twice",
+                    expected="each placeholder once",
+                    actual="by node and by name",
+                    where=str(caller()),
+                    hint="leave one of the two out",
+                )
+            arrays[node] = _as_array(node, value)
+        missing = sorted(self._needed - arrays.keys(), key=lambda node: node.index)
         if missing:
-            raise self._missing(missing)
-        for check in self._checks:
-            _check_indices(check, arrays[check.placeholder], batch or 1)
-        return {node: to_storage(arrays[node], node.dtype) for node in self._needed}, batch or 1
+            raise FeedError(
+                f"placeholder {', '.join(repr(node.name) for node in missing)} is not fed",
+                expected=", ".join(_expected(node) for node in missing),
+                actual="a feed of " + (", ".join(repr(node.name) for node in arrays) or "nothing"),
+                where=str(missing[0].source),
+                hint=f"add {missing[0].name!r} to the feed",
+            )
+        return arrays
+
+    def _batch(self, arrays: Mapping[Node, np.ndarray]) -> int:
+        """Check all shapes; return the batch size that they agree on, 1 where the plan has no use for one."""
+        found: tuple[int, Node] | None = None
+        for node, array in arrays.items():
+            batch = self._fit(node, array)
+            if batch is not None and found is not None and batch != found[0]:
+                raise _mismatch(node, batch, found[1], found[0])
+            if batch is not None:
+                found = batch, node
+        if found is None and self._max_batch is not None:
+            raise FeedError(
+                "nothing that is fed tells the batch size of this run",
+                expected=f"1 to {self._max_batch} examples",
+                actual="no feed with a batch axis",
+                where=str(caller()),
+                hint="feed a placeholder of shape (None, ...) as well, even if nothing reads it",
+            )
+        return found[0] if found is not None else 1
 
     def _placeholder(self, key: object) -> Node:
-        node = key
-        if isinstance(key, str):
-            if key not in self._graph:
-                raise FeedError(f"there is no placeholder {key!r}", expected=self._known(), where=str(caller()))
-            node = self._graph[key]
+        node = self._graph[key] if isinstance(key, str) and key in self._graph else key
         if not isinstance(node, Node) or not isinstance(node.op, Placeholder) or node.graph is not self._graph:
+            names = ", ".join(sorted(repr(node.name) for node in self._needed))
             raise FeedError(
-                f"only placeholders of the executor's graph can be fed, not {key!r}",
-                expected=self._known(),
+                f"{key!r} is no placeholder of the executor's graph",
+                expected=f"a value for {names}" if names else "nothing: this plan needs no feed",
                 where=str(caller()),
                 hint="feed {placeholder: array} or {'name': array}",
             )
         return node
-
-    def _known(self) -> str:
-        return "one of " + ", ".join(sorted(repr(node.name) for node in self._needed))
-
-    def _missing(self, missing: frozenset[Node]) -> FeedError:
-        node = min(missing, key=lambda node: node.index)
-        return FeedError(
-            f"placeholder {', '.join(sorted(repr(each.name) for each in missing))} is not fed",
-            expected=f"{node.name}: {node.spec}",
-            where=str(node.source),
-            hint=f"add {node.name!r} to the feed",
-        )
 
     def _fit(self, node: Node, array: np.ndarray) -> int | None:
         """Check an array's shape; return the batch size that it implies."""
@@ -105,27 +129,27 @@ class FeedChecker:
         if fits:
             for extent, size in zip(shape, array.shape, strict=True):
                 if isinstance(extent, Dim):
-                    batch, rest = divmod(size, extent.multiple)
-                    fits = fits and not rest
+                    batch = size // extent.multiple if batch is None else batch
+                    fits = fits and extent.bind(batch) == size
                 else:
                     fits = fits and extent == size
         if not fits:
             raise FeedError(
                 f"{node.name!r} is fed an array of a wrong shape",
-                expected=f"{format_shape(shape)}, N from 1 to {self._max_batch}" if node.spec.has_batch else str(shape),
-                actual=str(array.shape),
+                expected=format_shape(shape) + (", N is the batch size" if node.spec.has_batch else ""),
+                actual=format_shape(array.shape),
                 where=str(node.source),
                 hint=_shape_hint(node, array),
             )
         if batch == 0:
             raise FeedError(
                 f"{node.name!r} is fed an empty batch",
-                expected=f"1 to {self._max_batch} examples",
-                actual=str(array.shape),
+                expected="1 example or more",
+                actual=format_shape(array.shape),
                 where=str(node.source),
                 hint="skip runs without data",
             )
-        if batch is not None and batch > self._max_batch:
+        if batch is not None and self._max_batch is not None and batch > self._max_batch:
             raise FeedError(
                 f"{node.name!r} is fed more examples than the plan has room for",
                 expected=f"1 to max_batch = {self._max_batch}",
@@ -137,46 +161,52 @@ class FeedChecker:
 
 
 def _as_array(node: Node, value: object) -> np.ndarray:
-    wanted = node.dtype.interface
     if isinstance(value, Node):
-        raise FeedError(f"{node.name!r} is fed a node, not a value", actual=repr(value), where=str(caller()))
-    if isinstance(value, np.ndarray | np.generic):
-        if value.dtype != wanted:
-            raise FeedError(
-                f"{node.name!r} is fed an array of a wrong element type",
-                expected=f"{wanted} {format_shape(node.shape)}",
-                actual=f"{value.dtype} {value.shape}",
-                where=str(node.source),
-                hint=f"feed array.astype({str(wanted)!r})",
-            )
-        return np.asarray(value)
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise FeedError(f"{node.name!r} is fed no array: {error}", where=str(node.source)) from None
-    if array.size and not np.can_cast(array.dtype, wanted, "same_kind") and not _is_weak(array, node):
         raise FeedError(
-            f"{node.name!r} is fed values of a wrong type",
-            expected=str(wanted),
-            actual=str(array.dtype),
-            where=str(node.source),
-            hint=f"feed np.asarray(values).astype({str(wanted)!r})",
+            f"{node.name!r} is fed a node, not a value",
+            expected=_expected(node),
+            actual=repr(value),
+            where=str(caller()),
+            hint="fetch the node with an executor and feed what that returns",
         )
-    return array.astype(wanted)
+    try:
+        if hasattr(value, "__array__"):  # NumPy's own, and what other libraries take for arrays
+            return _exact(node, as_array(value))
+        return as_numbers(value, node.dtype)
+    except FeedError:
+        raise
+    except (GraphError, TypeError) as error:
+        refused = error if isinstance(error, GraphError) else GraphError(str(error).partition("\n")[0])
+        raise FeedError(
+            f"{node.name!r} is fed wrong values: {refused.message}",
+            expected=refused.expected or _expected(node),
+            actual=refused.actual or type(value).__name__,
+            where=str(node.source),
+            hint=refused.hint or f"feed a NumPy array of {node.dtype.interface}",
+        ) from None
 
 
-def _is_weak(array: np.ndarray, node: Node) -> bool:
-    """Whether whole Python numbers are meant for an unsigned placeholder that can hold them."""
-    limits = np.iinfo(node.dtype.interface) if node.dtype.kind == "integer" else None
-    return bool(
-        limits is not None and array.dtype.kind == "i" and array.min() >= limits.min and array.max() <= limits.max
-    )
+def _exact(node: Node, array: np.ndarray) -> np.ndarray:
+    wanted = node.dtype.interface
+    if array.dtype != wanted:
+        raise FeedError(
+            f"{node.name!r} is fed an array of a wrong element type",
+            expected=_expected(node),
+            actual=f"{array.dtype} {format_shape(array.shape)}",
+            where=str(node.source),
+            hint=f"feed array.astype({str(wanted)!r})",
+        )
+    return array
+
+
+def _expected(node: Node) -> str:
+    return f"{node.dtype.interface} {format_shape(node.shape)}"
 
 
 def _shape_hint(node: Node, array: np.ndarray) -> str:
     if len(node.shape) == array.ndim + 1 and node.spec.has_batch:
         return "for a single example feed array[None]"
-    return f"reshape the array, or declare the placeholder with shape {array.shape}"
+    return f"reshape the array, or declare the placeholder with shape {format_shape(array.shape)}"
 
 
 def _mismatch(node: Node, size: int, other: Node, batch: int) -> FeedError:

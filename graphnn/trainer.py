@@ -116,7 +116,7 @@ class Trainer:
         self.inputs = inputs
         self.labels = labels
         self.batch_size = batch_size
-        self.evaluation_batch_size = evaluation_batch_size or max(batch_size, 100)
+        self.evaluation_batch_size = max(batch_size, 100) if evaluation_batch_size is None else evaluation_batch_size
         self.seed = seed
         self.history: list[EpochRow] = []
         with loss.graph as graph:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType, TracebackType
 from typing import NoReturn, Self
 
@@ -45,7 +45,8 @@ class Graph:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        given: object = seed  # users pass what they like
+        if isinstance(given, bool) or not isinstance(given, int | np.integer) or not 0 <= given < 2**32:
             raise GraphError(
                 f"the seed is {seed!r}",
                 expected="an integer from 0 to 2**32 - 1",
@@ -96,10 +97,10 @@ class Graph:
         try:
             return self._by_name[name]
         except KeyError:
-            near = [known for known in self._by_name if str(name) in known][:5]
+            near = [known for known in self._by_name if str(name) in known][:5] or list(self._by_name)[-5:]
             raise GraphError(
                 f"the graph has no node named {name!r}",
-                expected="a name such as " + ", ".join(map(repr, near)) if near else "",
+                expected="a name such as " + ", ".join(map(repr, near)) if near else "nodes in the graph",
                 where=str(caller()),
                 hint="[node.name for node in graph.nodes] lists all names",
             ) from None
@@ -113,6 +114,7 @@ class Graph:
     def __reduce__(self) -> NoReturn:
         raise GraphError(
             "graphs, their nodes and their executors can't be copied or pickled",
+            expected="one graph in one process",
             where=str(caller()),
             hint="build the graph anew and carry its values over: new.set_value(name, old.get_value(name))",
         )
@@ -151,6 +153,7 @@ class Graph:
             if node.graph is not self:
                 raise GraphError(
                     f"{op.label} mixes nodes of two graphs",
+                    expected="nodes of one graph",
                     actual=f"{node.name!r} belongs to another graph, made at {node.source}",
                     where=str(source),
                     hint="build both inside the same `with gn.Graph()` block",
@@ -174,6 +177,7 @@ class Graph:
             if prefix + name in self._by_name:
                 raise GraphError(
                     f"the name {prefix + name!r} is taken",
+                    expected="a name for each node",
                     actual=f"first used at {self._by_name[prefix + name].source}",
                     where=str(source),
                     hint="choose another name, or put the part into `with graph.scope(...)`",
@@ -189,8 +193,7 @@ class Graph:
             if candidate not in self._by_name:
                 return candidate
 
-    @contextmanager
-    def scope(self, name: str) -> Iterator[str]:
+    def scope(self, name: str) -> AbstractContextManager[str]:
         """Prefix the names of nodes made inside with ``name.``; yields the whole prefix without its last dot.
 
         Examples
@@ -201,6 +204,10 @@ class Graph:
         'layer.x'
         """
         _check_name(name, caller())
+        return self._inside(name)
+
+    @contextmanager
+    def _inside(self, name: str) -> Iterator[str]:
         self._scopes.append(name)
         try:
             yield ".".join(self._scopes)
@@ -263,7 +270,8 @@ class Graph:
 
         `Optimizer.minimize` returns it with its own assigns where it feeds on the loss's ancestors.
         """
-        if not isinstance(assign, Node) or not isinstance(assign.op, Assign) or assign.graph is not self:
+        given: object = assign
+        if not isinstance(given, Node) or not isinstance(given.op, Assign) or given.graph is not self:
             raise GraphError(
                 f"{assign!r} is no assign of this graph",
                 expected="what ops.assign returned",
@@ -309,7 +317,7 @@ class Graph:
             raise error.locate(subject=subject, actual=type(value).__name__, where=str(caller())) from None
         self.store.write(node.name, to_storage(array, node.dtype))
 
-    def _variable(self, variable: Node | str) -> Node:
+    def _variable(self, variable: object) -> Node:
         node = self[variable] if isinstance(variable, str) else variable
         if not isinstance(node, Node) or not isinstance(node.op, Variable) or node.graph is not self:
             raise GraphError(
@@ -329,7 +337,7 @@ class Graph:
         return ".".join([*self._scopes, name])
 
 
-def _check_name(name: str, source: Source) -> None:
+def _check_name(name: object, source: Source) -> None:
     if not isinstance(name, str) or not name:
         raise GraphError(
             f"a name is {name!r}",

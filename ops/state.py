@@ -15,7 +15,7 @@ from graphnn.ops.errors import DTypeError, GraphError, ShapeError
 from graphnn.ops.node import Node
 from graphnn.ops.op import Op
 from graphnn.ops.source import caller
-from graphnn.ops.spec import Extent, TensorSpec
+from graphnn.ops.spec import Dim, Extent, TensorSpec, format_shape
 from graphnn.ops.values import as_array, check_numbers
 
 ArrayLike = np.ndarray | np.generic | Sequence[Any] | int | float
@@ -86,10 +86,15 @@ class Assign(Op):
 
     def infer(self, variable: TensorSpec, value: TensorSpec) -> TensorSpec:
         if variable.shape != value.shape:
-            raise ShapeError("the value does not have the variable's shape", hint="reshape or broadcast the value")
+            raise ShapeError(
+                "the value does not have the variable's shape",
+                expected=format_shape(variable.shape),
+                hint="reshape or broadcast the value",
+            )
         if variable.dtype is not value.dtype:
             raise DTypeError(
                 "the value does not have the variable's element type",
+                expected=str(variable.dtype),
                 hint=f"convert it with .astype({str(variable.dtype)!r})",
             )
         return value
@@ -106,7 +111,11 @@ class WhenTraining(Op):
 
     def infer(self, training: TensorSpec, evaluation: TensorSpec) -> TensorSpec:
         if training != evaluation:
-            raise ShapeError("the two branches differ", expected="equal shapes and element types")
+            raise ShapeError(
+                "the two branches differ",
+                expected="equal shapes and element types",
+                hint="reshape, broadcast or cast one of them",
+            )
         return training
 
     def gradient(self, node: Node, dy: Node) -> tuple[Node | None, ...]:
@@ -168,6 +177,8 @@ def placeholder(name: str, shape: Iterable[Extent | None], dtype: DTypeLike = "f
     """
     try:
         spec = TensorSpec(shape, dtype)
+        if any(isinstance(extent, Dim) and extent.multiple < 1 for extent in spec.shape):
+            raise ShapeError("no batch fits the shape", expected="positive multiples of N", hint="Dim(1) is N itself")
     except GraphError as error:
         raise error.locate(subject=f"placeholder {name!r}", actual=repr(shape), where=str(caller())) from None
     return apply(Placeholder(spec), name=name)
@@ -272,9 +283,12 @@ def assign(variable: Node, value: Node | ArrayLike) -> Node:
     >>> graph.get_value(count)
     array(1)
     """
-    if not isinstance(variable, Node) or not isinstance(variable.op, Variable):
+    given: object = variable  # users pass what they like
+    if not isinstance(given, Node) or not isinstance(given.op, Variable):
         raise GraphError(
             f"assign needs a variable, not {variable!r}",
+            expected="what gn.variable returned",
+            actual=type(variable).__name__,
             where=str(caller()),
             hint="gn.variable(name, initial) makes one; graph[name] finds it",
         )
@@ -295,6 +309,7 @@ def when_training(training: Node, evaluation: Node) -> Node:
     >>> gn.Executor(mode, training=True, device="numpy").run({})
     array(1., dtype=float32)
     """
+    _require_nodes("when_training", training, evaluation)
     return apply(WhenTraining(), training, evaluation)
 
 
@@ -310,4 +325,17 @@ def stop_gradient(x: Node) -> Node:
     >>> gn.Executor(dx, device="numpy").run({x: np.array([1, 2, 3], np.float32)})
     array([1., 2., 3.], dtype=float32)
     """
+    _require_nodes("stop_gradient", x)
     return apply(StopGradient(), x)
+
+
+def _require_nodes(function: str, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, Node):
+            raise GraphError(
+                f"{function} takes nodes, not {value!r}",
+                expected="nodes",
+                actual=type(value).__name__,
+                where=str(caller()),
+                hint="wrap a value in gn.constant(...)",
+            )

@@ -92,15 +92,16 @@ class OpSample:
     def draw(self, seed: int = 0, batch: int = BATCH, dtype: str | None = None) -> list[np.ndarray]:
         """Return arrays for all inputs; `dtype` replaces float32."""
         generator = np.random.default_rng(seed)
-        return [
-            given.draw(generator, batch, dtype if given.dtype == "float32" else None) for given in self.inputs
-        ]
+        return [given.draw(generator, batch, dtype if given.dtype == "float32" else None) for given in self.inputs]
 
     def __str__(self) -> str:
         return self.name
 
 
-FAMILIES = ("elementwise", "reduce", "shape", "slicing", "index", "matmul", "conv", "pool", "norm", "loss", "random", "state")
+FAMILIES = (
+    *("arithmetic", "elementwise", "comparison", "reduce", "shape", "slicing", "index"),
+    *("matmul", "conv", "pool", "norm", "loss", "random", "state"),
+)
 
 
 def all_samples() -> list[OpSample]:

@@ -216,7 +216,7 @@ def convolution(b: GraphBuilder) -> None:
     bias = b.weight(outputs) if b.chance(0.5) else None
     padding, dilation = b.number(0, 2), 2 if b.chance(0.2) and min(height, width) >= 5 else 1
     y = ops.conv2d(x, weight, bias, stride=b.number(1, 2), padding=padding, dilation=dilation, groups=groups)
-    b.keep(b.one_of([ops.relu, ops.tanh, lambda y: y])(y * 0.5))
+    b.keep(b.one_of([ops.relu(y * 0.5), ops.tanh(y), y]))
 
 
 def pooling(b: GraphBuilder) -> None:

@@ -2,7 +2,7 @@
 
 Before: ``when_training(a, b)`` nodes.
 After: their users read `a` in a training plan, `b` in an evaluation plan; the other branch is gone where nothing else
-needs it.
+needs it, and so are the assigns in it. That is why this pass runs before the one that collects assigns.
 """
 
 from __future__ import annotations

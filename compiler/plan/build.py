@@ -82,6 +82,7 @@ class _Builder:
             if not node.op.is_view and not isinstance(node.op, Assign | Concat)
         }
         self.destinations = destinations(schedule, self.needs, writes_last)
+        self.memory_of = self._memories()
         self.last_read = self._last_reads()
 
     def _needs_of(self, node: Node) -> KernelNeeds:
@@ -170,7 +171,7 @@ class _Builder:
         """Return the memory of an input that dies here, if all of it fits the result exactly."""
         view = self.view(given)
         storage = self.storages[view.storage]
-        if storage.kind != "arena" or self.last_read[self._memory_of(given)] != position:
+        if storage.kind != "arena" or self.last_read[self.memory_of[given]] != position:
             return None
         whole = view.strides is None and view.offset == 0 and view.layout == "row-major"
         if not whole or view.spec.shape != node.spec.shape or view.spec.dtype.itemsize != node.dtype.itemsize:
@@ -195,11 +196,14 @@ class _Builder:
         self.storages.append(Storage(index, "arena", nbytes, node, is_workspace=True))
         return index
 
-    def _memory_of(self, node: Node) -> Node:
-        """Return the node whose memory a value may lie in: itself, or what it may be a view or a part of."""
-        while node.op.is_view:
-            node = node.inputs[0]
-        return self._owner(node) or node
+    def _memories(self) -> dict[Node, Node]:
+        """Return for each value the node whose memory it may lie in: itself, or what it may be a view or a part of."""
+        memories: dict[Node, Node] = {}
+        for node in self.schedule.subgraph.nodes:
+            owner = self._owner(node)
+            own = node if owner is None else owner
+            memories[node] = memories[node.inputs[0]] if node.op.is_view else own
+        return memories
 
     def _owner(self, node: Node) -> Node | None:
         """Return the variable or the concatenation into whose memory a value is computed, if there is one."""
@@ -212,7 +216,7 @@ class _Builder:
         nodes = self.schedule.nodes
         for position, node in enumerate(nodes):
             for given in node.inputs:
-                last[self._memory_of(given)] = position
+                last[self.memory_of[given]] = position
         for node in self.schedule.subgraph.fetches:
-            last[self._memory_of(node)] = len(nodes)
+            last[self.memory_of[node]] = len(nodes)
         return last

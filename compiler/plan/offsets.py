@@ -2,41 +2,38 @@
 
 The arena is filled from the bottom up. The tops of what is placed so far form a skyline over time; again and again the
 lowest valley of that skyline gets a buffer whose whole life lies inside the valley, or, where none fits, is lifted to
-its lower neighbour, which wastes memory. Which buffer comes first is a priority order. The order "longest life first"
+its lower neighbour, which wastes memory. Which of several buffers comes first is a priority order. "Longest life first"
 is optimal for nested lives, and the activations of a training graph, which die in the mirrored order of their birth,
-are nearly nested: there the result is nearly always the lower bound itself.
+are nearly nested: there the arena is mostly as small as the lower bound.
 
-Three things make it fast:
+Two things make it fast. Time is cut into *sections*, one for each maximal set of buffers that are alive together: two
+buffers overlap in time if and only if they share a section. And sets of buffers are Python integers with one bit per
+buffer, numbered by priority: the first waiting buffer that lives between two sections is two ANDs and the lowest bit.
 
-- Time is cut into *sections*, one for each maximal set of buffers that are alive together. Two buffers overlap in time
-  if and only if they share a section, and there are fewer sections than steps.
-- Sets of buffers are Python integers with one bit per buffer, numbered by priority. "The first unplaced buffer that
-  starts at or after section a and stops by section b" is two ANDs and the lowest set bit.
-- Most graphs reach the lower bound at the first order, and the work stops there.
+When no order reaches the bound and the graph is small, a search follows: fill again, give up where the arena can no
+longer become smaller than the best so far, move the buffers that were left standing there forward in the order, and
+repeat. It counts its attempts, never the time: the same graph gives the same plan on every machine.
 
-When no order reaches the bound and the graph is small, a search follows: fill again, give up as soon as some section
-can no longer stay below the best arena so far, move the buffers that were left standing there forward in the order, and
-repeat. It counts its attempts, never the time, so that the same graph gives the same plan on every machine.
-
-The skyline is the best-fit heuristic of Burke et al. (2004) for strips, used for memory by Sekiyama et al. (2018); the
-sections and the early failure are ideas of MiniMalloc (Moffitt, 2023); the search is "squeaky wheel" optimisation
-(Joslin and Clements, 1999).
+The skyline is the best-fit heuristic of Burke, Kendall and Whitwell (2004) for cutting strips, used for memory by
+Sekiyama et al. (2018); sections and early failure are ideas of MiniMalloc (Moffitt, 2023); the search is "squeaky
+wheel" optimisation (Joslin and Clements, 1999).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import accumulate, cycle
-from operator import or_
+from operator import itemgetter, or_
 
 __all__ = ["Buffer", "align", "assign_offsets", "lower_bound"]
 
-_SEARCHED_BUFFERS = 2_000  # larger graphs are not searched
-_SEARCH_WORK = 60_000  # buffers placed by the whole search; decides its number of attempts
-_CHAINS = 8  # orders that the search improves side by side
-_LOOKAHEAD = 4  # candidates looked at for one valley
-_GAIN = 0.003  # part of the lower bound that an attempt must gain at least
-_PUSH = 0.1  # how far a blamed buffer moves forward, as a part of the whole order
+_ORDER_WORK = 40_000  # no further order is tried when this many buffers were placed
+_SEARCHED_BUFFERS = 1_000  # larger graphs are not searched
+_SEARCH_WORK = 60_000  # buffers placed by all attempts of a search together
+_ATTEMPTS = 400  # most attempts, however small the graph
+_STARTS = 4  # orders that the search improves side by side
+_LOOKAHEAD = 6  # candidates looked at for one valley
+_PUSH = 0.05  # how far a blamed buffer moves forward, as a part of the whole order
 _MASK_BITS = 1 << 28  # bits of one table of masks; 32 MiB
 _OPEN = 1 << 200  # height of the walls at both ends of time: no buffer reaches it
 
@@ -57,7 +54,7 @@ class Buffer:
     Raises
     ------
     ValueError
-        If it is empty, or stops before it starts.
+        If it has no bytes, or stops before it starts.
 
     Examples
     --------
@@ -87,12 +84,12 @@ def align(nbytes: int, alignment: int = 64) -> int:
     nbytes : int
         The size.
     alignment : int, optional
-        What it has to be a multiple of.
+        What the result is a multiple of.
 
     Returns
     -------
     int
-        The smallest multiple of `alignment` that is not below `nbytes`.
+        The rounded size.
 
     Raises
     ------
@@ -151,24 +148,19 @@ def assign_offsets(buffers: Sequence[Buffer], alignment: int = 64) -> tuple[list
     offsets : list[int]
         The first byte of each buffer, in the order of `buffers`.
     arena_bytes : int
-        The size of the arena, a multiple of `alignment`. It is never below the lower bound of the aligned sizes,
-        mostly equal to it, but not always the least possible.
+        The size of the arena, a multiple of `alignment`: mostly the lower bound of the aligned sizes, never less.
 
     Raises
     ------
     ValueError
         If the alignment is below 1.
 
-    Notes
-    -----
-    The time is about linear in the number of buffers. The result depends on nothing but the arguments.
-
     Examples
     --------
     The last buffer starts when the first has died, and takes its place:
 
     >>> assign_offsets([Buffer(0, 2, 100), Buffer(1, 3, 50), Buffer(2, 4, 30)])
-    ([0, 128, 0], 192)
+    ([64, 0, 64], 192)
     """
     units = [align(buffer.nbytes, alignment) // alignment for buffer in buffers]
     problem = _sections(buffers, units)
@@ -193,7 +185,8 @@ def _sections(buffers: Sequence[Buffer], sizes: list[int]) -> _Problem:
     events = [(buffer.start, 1, i) for i, buffer in enumerate(buffers)]
     events += [(buffer.stop, 0, i) for i, buffer in enumerate(buffers)]
     first, last = [0] * len(buffers), [0] * len(buffers)
-    live, now, grown = [], 0, False
+    live: list[int] = []
+    now, grown = 0, False
     for _, starts, i in sorted(events):
         if starts:
             first[i] = len(live)
@@ -210,13 +203,13 @@ def _orders(problem: _Problem) -> Iterator[list[int]]:
     """Priority orders, the most promising first."""
     first, last, sizes, live = problem.first, problem.last, problem.sizes, problem.live
     lives = [stop - start for start, stop in zip(first, last, strict=True)]
-    areas = [size * life for size, life in zip(sizes, lives, strict=True)]
-    crowds = [max(live[start:stop]) for start, stop in zip(first, last, strict=True)]
     everyone = range(len(sizes))
     yield sorted(everyone, key=lambda i: (-lives[i], -sizes[i]))
     yield sorted(everyone, key=lambda i: (-last[i], first[i], -sizes[i]))
-    yield sorted(everyone, key=lambda i: (-crowds[i], -lives[i]))
     yield sorted(everyone, key=lambda i: (first[i], -last[i], -sizes[i]))
+    crowds = [max(live[start:stop]) for start, stop in zip(first, last, strict=True)]
+    areas = [size * life for size, life in zip(sizes, lives, strict=True)]
+    yield sorted(everyone, key=lambda i: (-crowds[i], -lives[i]))
     yield sorted(everyone, key=lambda i: -areas[i])
     yield sorted(everyone, key=lambda i: (-crowds[i], -areas[i]))
     yield sorted(everyone, key=lambda i: (-sizes[i], -lives[i]))
@@ -224,30 +217,27 @@ def _orders(problem: _Problem) -> Iterator[list[int]]:
 
 
 def _best_tops(problem: _Problem) -> list[int]:
-    """Return where each buffer ends: the best of the plain orders, improved by a search where that may pay."""
-    best: list[int] = []
-    arena = _OPEN
-    tried = []
+    """Return where each buffer ends: by the best of the plain orders, or by a search where that may pay."""
+    tried: list[tuple[int, list[int], list[int]]] = []
     for order in _orders(problem):
         tops = _fill(problem, order)
-        tried.append((max(tops, default=0), order))
-        if tried[-1][0] < arena:
-            best, arena = tops, tried[-1][0]
-        if arena == problem.bound:
-            return best
-    if len(problem.sizes) <= _SEARCHED_BUFFERS:
-        return _search(problem, tried, best)
-    return best
+        tried.append((max(tops, default=0), order, tops))
+        if tried[-1][0] == problem.bound or len(tried) * len(order) >= _ORDER_WORK:
+            break
+    tried.sort(key=itemgetter(0))
+    arena, _, best = tried[0]
+    if arena == problem.bound or len(best) > _SEARCHED_BUFFERS:
+        return best
+    return _search(problem, [order for _, order, _ in tried[:_STARTS]], best)
 
 
 class _Filling:
     """An arena being filled from the bottom up.
 
     A piece of the skyline from section a to section b has the height `height[a]` and the end `end[a]`; `begin[b]` is a.
-    Where no piece begins, the height is -1. `lows` is a heap of pieces, some of them outdated.
+    Where no piece begins, the height is -1. `lows` is a heap of pieces, some of them outdated. In very large graphs,
+    only every `stride`-th section has a row of masks.
     """
-
-    __slots__ = ("begin", "end", "height", "lows", "order", "problem", "starting", "stopping", "stride", "tops", "waiting")
 
     def __init__(self, problem: _Problem, order: list[int]) -> None:
         self.problem = problem
@@ -255,16 +245,17 @@ class _Filling:
         self.waiting = (1 << len(order)) - 1  # bit k: order[k] is not placed yet
         self.tops = [0] * len(order)
         sections = len(problem.live)
-        self.stride = stride = 1 + len(order) * sections // _MASK_BITS
-        starting, stopping = [0] * (sections // stride + 2), [0] * (sections // stride + 2)
-        first, last = problem.first, problem.last
+        self.stride = 1 + len(order) * sections // _MASK_BITS
+        starting = [0] * (-(-sections // self.stride) + 1)
+        stopping = starting.copy()
         for k, i in enumerate(order):
             bit = 1 << k
-            starting[first[i] // stride] |= bit
-            stopping[-(-last[i] // stride)] |= bit
-        self.starting = list(accumulate(reversed(starting), or_))[::-1]  # row r: who starts at section r*stride or after
-        self.stopping = list(accumulate(stopping, or_))  # row r: who stops by section r*stride
-        self.height = [0] + [-1] * (sections - 1) + [_OPEN, _OPEN]  # [sections] and [-1] are the walls
+            starting[problem.first[i] // self.stride] |= bit
+            stopping[-(-problem.last[i] // self.stride)] |= bit
+        # Row r: who starts at section r * stride or later, and who stops by it.
+        self.starting: list[int] = list(accumulate(reversed(starting), or_))[::-1]
+        self.stopping: list[int] = list(accumulate(stopping, or_))
+        self.height = [0] + [-1] * (sections - 1) + [_OPEN, _OPEN]  # walls at [sections] and at [-1]
         self.end = [sections] * (sections + 1)
         self.begin = [-1] + [0] * sections
         self.lows = [(0, 0)]
@@ -277,11 +268,9 @@ class _Filling:
                 return a, self.end[a]
 
     def fitting(self, a: int, b: int) -> int:
-        """Return the waiting buffers that live between sections a and b, as bits."""
-        if self.stride == 1:
-            return self.starting[a] & self.stopping[b] & self.waiting
-        rows = b if b == len(self.problem.live) else b - self.stride + 1
-        return self.starting[-(-a // self.stride)] & self.stopping[-(-rows // self.stride)] & self.waiting
+        """Return the waiting buffers that live between sections a and b, as bits. A stride may hide some of them."""
+        row = b // self.stride if b < len(self.problem.live) else -1
+        return self.starting[-(-a // self.stride)] & self.stopping[row] & self.waiting
 
     def place(self, bit: int, a: int, b: int) -> int:
         """Place a fitting buffer on the floor of the valley from a to b and return its number."""
@@ -331,38 +320,44 @@ def _fill(problem: _Problem, order: list[int]) -> list[int]:
     return filling.tops
 
 
-def _fill_below(problem: _Problem, order: list[int], limit: int, focused: bool) -> tuple[list[int], list[int]]:
-    """Fill the arena up to `limit`, or return the buffers that were left standing at the section that can't keep it.
+def _fill_below(problem: _Problem, order: list[int], limit: int, tidy: bool) -> tuple[list[int], list[int]]:
+    """Fill the arena up to `limit`, or return the buffers that were left standing where it can't be kept.
 
-    `rest[t]` is the sum of waiting sizes at section t: the height there plus `rest[t]` may never pass the limit. With
-    `focused`, only buffers that live at the valley's fullest section come into question, if there are any.
+    `rest[t]` is the sum of the waiting sizes at section t. The height there plus `rest[t]` must stay within the limit;
+    placing leaves that sum as it is, only lifting raises it. Among the buffers that fit a valley, the tidy style
+    prefers one that leaves no gap beside it, the other style one that lives where most is waiting.
     """
     filling = _Filling(problem, order)
     rest = problem.live.copy()
     while filling.waiting:
         a, b = filling.valley()
-        fullest = max(rest[a:b])
-        peak = rest.index(fullest, a, b)
-        alive = ~filling.starting[peak + 1] & ~filling.stopping[peak]
+        most = max(rest[a:b])
+        peak = rest.index(most, a, b)
+        alive = filling.waiting & ~filling.starting[peak + 1] & ~filling.stopping[peak]
         fitting = filling.fitting(a, b)
-        if focused:
+        if not tidy:
             fitting = fitting & alive or fitting
-        bit = _first_harmless(filling, rest, fitting, a, b, limit)
-        if not bit and min(filling.height[filling.begin[a]], filling.height[b]) + fullest <= limit:
+        bit = _first_harmless(filling, rest, fitting, a, b, limit, tidy)
+        if bit:
+            i = filling.place(bit, a, b)
+            start, stop, size = problem.first[i], problem.last[i], problem.sizes[i]
+            rest[start:stop] = [waiting - size for waiting in rest[start:stop]]
+        elif min(filling.height[filling.begin[a]], filling.height[b]) + most <= limit:
             filling.lift(a, b)
-            continue
-        if not bit and not fitting:
-            return [], _members(filling.waiting & alive, order)
-        i = filling.place(bit or fitting & -fitting, a, b)
-        start, stop, size = problem.first[i], problem.last[i], problem.sizes[i]
-        rest[start:stop] = [standing - size for standing in rest[start:stop]]
+        else:
+            return [], [i for k, i in enumerate(order) if alive >> k & 1]
     return filling.tops, []
 
 
-def _first_harmless(filling: _Filling, rest: list[int], fitting: int, a: int, b: int, limit: int) -> int:
-    """Return the first candidate, as a bit, that leaves no gap at its sides which has to be wasted above the limit."""
+def _first_harmless(filling: _Filling, rest: list[int], fitting: int, a: int, b: int, limit: int, tidy: bool) -> int:
+    """Return the first of the fitting buffers, as a bit, beside which no gap remains that would break the limit.
+
+    A gap is a piece of the valley where buffers wait but none fits, so that it will be lifted. With `tidy`, a buffer
+    without gaps goes before one with harmless gaps.
+    """
     problem, height = filling.problem, filling.height
     floor, left, right = height[a], height[filling.begin[a]], height[b]
+    harmless = 0
     for _ in range(_LOOKAHEAD):
         if not fitting:
             break
@@ -370,43 +365,32 @@ def _first_harmless(filling: _Filling, rest: list[int], fitting: int, a: int, b:
         fitting ^= bit
         i = filling.order[bit.bit_length() - 1]
         start, stop, top = problem.first[i], problem.last[i], floor + problem.sizes[i]
-        others = filling.waiting ^ bit
-        if a < start and not filling.starting[a] & filling.stopping[start] & others:
-            if min(left, top) + max(rest[a:start]) > limit:
-                continue
-        if stop < b and not filling.starting[stop] & filling.stopping[b] & others:
-            if min(right, top) + max(rest[stop:b]) > limit:
-                continue
-        return bit
-    return 0
+        before = max(rest[a:start]) if a < start and not filling.fitting(a, start) else 0
+        after = max(rest[stop:b]) if stop < b and not filling.fitting(stop, b) else 0
+        if (before and min(left, top) + before > limit) or (after and min(right, top) + after > limit):
+            continue
+        if not (tidy and (before or after)):
+            return bit
+        harmless = harmless or bit
+    return harmless
 
 
-def _members(bits: int, order: list[int]) -> list[int]:
-    """Return the buffers whose bits are set."""
-    members = []
-    while bits:
-        bit = bits & -bits
-        bits ^= bit
-        members.append(order[bit.bit_length() - 1])
-    return members
+def _search(problem: _Problem, starts: list[list[int]], best: list[int]) -> list[int]:
+    """Improve the orders side by side, each in both styles, until the bound is reached or the work is done.
 
-
-def _search(problem: _Problem, tried: list[tuple[int, list[int]]], best: list[int]) -> list[int]:
-    """Improve the best orders side by side, until the bound is reached or the work is done."""
-    arena, buffers = max(best), len(problem.sizes)
-    chains = [(order.copy(), focused) for _, order in sorted(tried)[: _CHAINS // 2] for focused in (True, False)]
-    gain = max(1, int(_GAIN * problem.bound))
+    A success blames nobody: the same order is filled again, with a lower limit.
+    """
+    arena, buffers = max(best), len(best)
+    chains = cycle([(order.copy(), tidy) for order in starts for tidy in (False, True)])
     jitter = 0.0
-    for _, (order, focused) in zip(range(_SEARCH_WORK // buffers), cycle(chains), strict=False):
-        tops, blamed = _fill_below(problem, order, max(problem.bound, arena - gain), focused)
+    for _ in range(min(_ATTEMPTS, _SEARCH_WORK // buffers)):
+        order, tidy = next(chains)
+        tops, blamed = _fill_below(problem, order, arena - 1, tidy)
         if tops:
             best, arena = tops, max(tops)
             if arena == problem.bound:
                 break
-            continue
-        rank = [0.0] * buffers
-        for k, i in enumerate(order):
-            rank[i] = k
+        rank = {i: float(k) for k, i in enumerate(order)}
         for i in blamed:
             jitter = (jitter + 0.618034) % 1.0  # spread evenly over 0 … 1, without a random generator
             rank[i] -= _PUSH * buffers * (0.5 + jitter)

@@ -61,7 +61,8 @@ def _slice(op: Slice, out: TensorSpec, view: View) -> View:
     strides = _strides(view)
     offset = view.offset
     for start, stride in zip(op.starts, strides, strict=True):
-        offset = offset + stride * start
+        if start:  # 0·N would not add up with an integer
+            offset = offset + stride * start
     steps = tuple(stride * step for stride, step in zip(strides, op.steps, strict=True))
     return replace(view, spec=out, offset=offset, strides=steps)
 

@@ -154,7 +154,8 @@ def _verify_borders(schedule: Schedule) -> None:
     fetched = set(schedule.subgraph.fetches) | set(schedule.subgraph.updates)
     leaving: dict[int, set[Node]] = {id(group): set() for group in schedule.groups}
     for group in schedule.groups:
-        entering = {given for node in group.nodes for given in node.inputs if given not in group.nodes}
+        members = set(group.nodes)
+        entering = {given for node in group.nodes for given in node.inputs} - members
         if entering != set(group.inputs):
             raise _broken(group.root, "is in a group whose inputs are not the stated ones")
         for given in entering:

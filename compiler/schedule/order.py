@@ -39,7 +39,10 @@ def _key(group: Group, due: dict[Node, int], writes_last: bool) -> tuple[int, in
 
 
 def _due_times(subgraph: Subgraph) -> dict[Node, int]:
-    """Return for each node its place in the order of creation; for arithmetic on gradients the gradient's place."""
+    """Return for each node its place in the order of creation; for arithmetic on gradients the gradient's place.
+
+    What such arithmetic needs besides, a decayed momentum say, is due by then too.
+    """
     due: dict[Node, int] = {}
     pulled: set[Node] = set()
     for node in subgraph.nodes:
@@ -49,4 +52,10 @@ def _due_times(subgraph: Subgraph) -> dict[Node, int]:
             due[node] = max(due[given] for given in waits_for)
         else:
             due[node] = node.index
+    for node in reversed(subgraph.nodes):
+        if node in pulled:
+            for given in node.inputs:
+                if due[given] > due[node]:
+                    due[given] = due[node]
+                    pulled.add(given)
     return due

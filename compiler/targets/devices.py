@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphnn.compiler.target import Target
 from graphnn.compiler.targets.numpy.target import NumpyTarget
 from graphnn.ops.errors import CompileError
+from graphnn.ops.source import caller
 
 DEVICES = {"cpu": NumpyTarget, "numpy": NumpyTarget}
 """Device names and the targets behind them."""
@@ -25,9 +26,11 @@ def target_for(device: str) -> Target:
     """
     try:
         return DEVICES[device]()
-    except KeyError:
+    except (KeyError, TypeError):  # a device of another library may be no key at all
         raise CompileError(
             f"there is no device {device!r}",
             expected=" or ".join(map(repr, DEVICES)),
+            actual=type(device).__name__,
+            where=str(caller()),
             hint="`graphnn doctor` lists what this machine has",
         ) from None

@@ -37,8 +37,7 @@ class Display:
     def line(self, text: str) -> None:
         """Show a line, at once."""
         if self._progress is None:
-            click.echo(text)
-            sys.stdout.flush()
+            click.echo(text)  # which flushes
         else:
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 

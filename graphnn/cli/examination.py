@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Literal
 
@@ -64,10 +64,14 @@ def core() -> Iterator[Finding]:
     yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for name in CORE:
         version = _version(name)
-        if version is None:
-            yield Finding(name, "not installed", "wrong", f"pip install {name}")
+        try:
+            import_module(name)
+        except ImportError as error:
+            yield Finding(
+                name, f"{version or 'not installed'}: {error}", "wrong", f"pip install --force-reinstall {name}"
+            )
         else:
-            yield Finding(name, f"{version} ({_matrix_library()})" if name == "numpy" else version)
+            yield Finding(name, f"{version} ({_matrix_library()})" if name == "numpy" else str(version))
 
 
 def _version(distribution: str) -> str | None:
@@ -82,8 +86,7 @@ def _matrix_library() -> str:
     import numpy as np
 
     config = np.show_config(mode="dicts")
-    assert config is not None  # it prints and returns nothing in the other mode
-    found = config["Build Dependencies"]["blas"]
+    found = config.get("Build Dependencies", {}).get("blas", {})
     return f"{found.get('name', 'unknown BLAS')} {found.get('version', '')}".strip()
 
 
@@ -119,8 +122,11 @@ def _first_line(compiler: str) -> str:
 
 def devices() -> Iterator[Finding]:
     """Yield for each device whether a small training runs on it."""
-    from graphnn.compiler.targets.devices import DEVICES
-
+    try:
+        from graphnn.compiler.targets.devices import DEVICES
+    except ImportError as error:
+        yield Finding("devices", f"can't be tried: {error}", "wrong", "put the core right first")
+        return
     for name in (*DEVICES, *(name for name in KNOWN_DEVICES if name not in DEVICES)):
         if name not in DEVICES:
             yield Finding(name, f"not in graphnn {graphnn.__version__}", "absent")

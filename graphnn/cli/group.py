@@ -24,6 +24,8 @@ class CommandLine(click.Group):
         """Run a command; a GraphError ends it with exit code 1, Ctrl-C with 130."""
         try:
             return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise  # wrong use and --help, which click deals with
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except Exception as error:

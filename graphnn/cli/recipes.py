@@ -24,8 +24,8 @@ class Recipe:
         Epochs on the NumPy target, which takes long for one of a convolutional network.
     """
 
-    sgd_rate: float = 0.05
-    adam_rate: float = 0.002
+    sgd_rate: float = 0.1
+    adam_rate: float = 0.004
     numpy_epochs: int = 2
 
     def rate(self, optimizer: str) -> float:
@@ -38,7 +38,10 @@ class Recipe:
 
 
 RECIPES = {
-    "pure_linear": Recipe(sgd_rate=0.1, numpy_epochs=EPOCHS),
+    "pure_linear": Recipe(numpy_epochs=EPOCHS),
+    "simple_conv": Recipe(numpy_epochs=4),
+    "lenet": Recipe(numpy_epochs=2),
+    "mnist_cnn": Recipe(numpy_epochs=4),
 }
 """Recipes by model; a model without one has the default."""
 

@@ -62,7 +62,7 @@ def _trainer(settings: Settings, images: int) -> Trainer:
     """Compile the model, and say what is going to happen."""
     program = program_for(settings.model, settings.seed)
     epochs = settings.number_of_epochs
-    steps = epochs * math.ceil(images / settings.batch)
+    steps = epochs * max(1, math.ceil(images / settings.batch))
     trainer = Trainer(
         program.loss,
         program.logits,

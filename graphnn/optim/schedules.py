@@ -97,7 +97,7 @@ def one_cycle(
 
     It goes from ``initial = max_lr / div_factor`` in run 0 to `max_lr` at ``pct_start · total_steps - 1`` and down to
     ``initial / final_div_factor`` in run ``total_steps - 1``, the last, where it stays (PyTorch's would raise an
-    error).
+    error). The momentum is left alone, as with PyTorch's ``cycle_momentum=False``.
 
     Parameters
     ----------

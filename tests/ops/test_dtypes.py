@@ -126,10 +126,12 @@ def test_bfloat16_overflows_to_infinity() -> None:
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (2, 3), (1, 1, 1)], ids=str)
 def test_conversion_keeps_the_shape_and_gives_arrays(shape: tuple[int, ...]) -> None:
     stored = to_storage(np.ones(shape), bfloat16)
-    assert (stored.shape, stored.dtype) == (shape, np.uint16)
+    assert stored.shape == shape
+    assert stored.dtype == np.uint16
     shown = to_interface(stored, bfloat16)
     assert isinstance(shown, np.ndarray)
-    assert (shown.shape, shown.dtype) == (shape, np.float32)
+    assert shown.shape == shape
+    assert shown.dtype == np.float32
     assert (shown == 1).all()
 
 

@@ -22,7 +22,7 @@ from graphnn.ops.state import constant
 from op_checks import compute, compute_with_gradients
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 3.0], np.float32)
-UNARY = {
+UNARY: dict[str, Callable[..., Any]] = {
     "negative": np.negative,
     "abs": np.abs,
     "exp": np.exp,
@@ -33,7 +33,7 @@ UNARY = {
     "relu": lambda x: np.maximum(x, 0),
     "sign": np.sign,
 }
-BINARY = {
+BINARY: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "subtract": np.subtract,
     "multiply": np.multiply,
@@ -42,7 +42,7 @@ BINARY = {
     "maximum": np.maximum,
     "minimum": np.minimum,
 }
-COMPARISONS = {
+COMPARISONS: dict[Callable[..., Node], Callable[..., Any]] = {
     equal: np.equal,
     not_equal: np.not_equal,
     less: np.less,
@@ -166,12 +166,13 @@ def test_an_op_itself_takes_one_element_type() -> None:
 def test_a_number_that_the_type_cannot_hold_is_refused(value: int) -> None:
     with Graph():
         x = placeholder("x", (2,), "uint8")
-        for combine in (
+        combinations: list[Callable[[], Node]] = [
             lambda: x + value,
             lambda: x < value,
             lambda: maximum(value, x),
             lambda: where(x > 0, x, value),
-        ):
+        ]
+        for combine in combinations:
             with pytest.raises(DTypeError, match="does not fit uint8"):
                 combine()
 
@@ -188,7 +189,14 @@ def test_a_huge_integer_may_join_real_numbers() -> None:
     assert compute(lambda x: x * 2**70, np.ones(1, np.float32)) == [2.0**70]
 
 
-@pytest.mark.parametrize("call", [lambda: exp(2.0), lambda: maximum(1, 2), lambda: less(np.ones(2), 0)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: exp(2.0),  # type: ignore[arg-type]  # the mistake tested
+        lambda: maximum(1, 2),
+        lambda: less(np.ones(2), 0),
+    ],
+)
 def test_no_node_among_the_inputs(call: Callable[[], Node]) -> None:
     with Graph(), pytest.raises(GraphError, match="has no node among its inputs") as caught:
         call()
@@ -350,7 +358,7 @@ def test_ties_share_the_gradient() -> None:
 def test_gradient_keeps_the_element_type_of_each_input() -> None:
     a, b = np.ones((2, 3), np.float16), np.ones(3, np.float64)
     value, da, db = compute_with_gradients(lambda a, b: a * b, a, b, wanted=(0, 1))
-    assert (value.dtype, da.dtype, db.dtype) == (np.float64, np.float16, np.float64)
+    assert [array.dtype.name for array in (value, da, db)] == ["float64", "float16", "float64"]
     assert (da.shape, db.shape) == (a.shape, b.shape)
 
 

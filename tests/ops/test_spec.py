@@ -52,7 +52,8 @@ def test_dims_compare_by_their_multiple_and_differ_from_numbers() -> None:
     assert Dim(2) == Dim(2)
     assert hash(Dim(2)) == hash(Dim(2))
     assert Dim(2) != Dim(1)
-    assert Dim(2) != 2
+    number: Any = 2
+    assert Dim(2) != number
     assert (str(Dim(1)), str(Dim(16))) == ("N", "16·N")
 
 
@@ -93,7 +94,8 @@ def test_what_is_no_shape_is_refused(shape: Any) -> None:
 
 
 def test_sizes_become_plain_integers() -> None:
-    (size,) = as_shape((np.int64(3),))
+    given: Any = np.int64(3)
+    (size,) = as_shape((given,))
     assert type(size) is int
 
 

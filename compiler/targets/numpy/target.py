@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from graphnn.ops.state import Assign, Constant
 
 ALIGNMENT = 64
 UFUNC_BUFFER_ELEMENTS = 1024
+BOUND_SIZES = 8
+"""Batch sizes whose calls are kept bound: each takes about a kilobyte a step, which would add up over all sizes."""
 
 
 class NumpyTarget(Target):
@@ -68,6 +71,8 @@ class BoundPlan:
     calls: tuple[Run, ...]
     results: tuple[np.ndarray, ...]
     fetches: tuple[np.ndarray, ...]
+    stored: tuple[tuple[Node, np.ndarray], ...]
+    """What assigns store of values that no step computes, so that no step's check sees them before the first write."""
 
 
 class LoadedNumpyPlan(LoadedPlan):
@@ -92,30 +97,37 @@ class LoadedNumpyPlan(LoadedPlan):
 
     def run(self, feeds: Mapping[Node, np.ndarray], batch: int, check_numerics: bool = False) -> list[np.ndarray]:
         bound = self._fed(feeds, batch)
+        if check_numerics:
+            for node, value in bound.stored:
+                _check_finite(node, value)
         with _quiet_ufuncs():
             for number, call in enumerate(bound.calls):
-                try:
-                    call()
-                except IndexError as error:
-                    raise _index_error(self._plan.steps[number].node, error) from None
+                self._carry_out(number, call)
                 if check_numerics:
-                    self._check_finite(number, bound.results[number])
+                    _check_finite(self._plan.steps[number].node, bound.results[number])
         return [array.copy() for array in bound.fetches]
+
+    def _carry_out(self, number: int, call: Run) -> None:
+        try:
+            call()
+        except IndexError as error:
+            raise _index_error(self._plan.steps[number].node, error) from None
 
     def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[float]:
         bound = self._fed(feeds, batch)
         seconds = []
         with _quiet_ufuncs():
-            for call in bound.calls:
+            for number, call in enumerate(bound.calls):
                 start = time.perf_counter()
-                call()
+                self._carry_out(number, call)
                 seconds.append(time.perf_counter() - start)
         return seconds
 
     def _fed(self, feeds: Mapping[Node, np.ndarray], batch: int) -> BoundPlan:
-        bound = self._bound.get(batch)
-        if bound is None:
-            bound = self._bound[batch] = self._bind(batch)
+        bound = self._bound.pop(batch, None) or self._bind(batch)
+        self._bound[batch] = bound  # the last one now
+        if len(self._bound) > BOUND_SIZES:
+            del self._bound[next(iter(self._bound))]
         for node, array in bound.feeds:
             np.copyto(array, feeds[node])
         return bound
@@ -126,6 +138,11 @@ class LoadedNumpyPlan(LoadedPlan):
             calls=tuple(self._bind_step(step, batch) for step in self._plan.steps),
             results=tuple(self._array(step.writes[0], batch) for step in self._plan.steps),
             fetches=tuple(self._array(view, batch) for view in self._plan.fetches),
+            stored=tuple(
+                (step.node.inputs[1], self._array(step.reads[0], batch))
+                for step in self._plan.steps
+                if isinstance(step.node.op, Assign) and self._plan.storages[step.reads[0].storage].kind != "arena"
+            ),
         )
 
     def _bind_step(self, step: KernelCall, batch: int) -> Run:
@@ -156,19 +173,6 @@ class LoadedNumpyPlan(LoadedPlan):
             return np.empty(shape, dtype)
         return np.ndarray(shape, dtype, buffer.data, view.bound_offset(batch) * dtype.itemsize, strides)
 
-    def _check_finite(self, number: int, result: np.ndarray) -> None:
-        node = self._plan.steps[number].node
-        if node.dtype.is_floating and not np.isfinite(to_interface(result, node.dtype)).all():
-            kind = "NaN" if np.isnan(to_interface(result, node.dtype)).any() else "infinity"
-            first = node.users_nodes[0]
-            raise NumericsError(
-                f"{node.op.label} {node.name!r} gave {kind}",
-                expected="finite numbers (check_numerics=True)",
-                actual=str(node.spec),
-                where=str(first.source),
-                hint="fetch the node's inputs to see what it was given; no variable was changed",
-            )
-
 
 @contextmanager
 def _quiet_ufuncs() -> Iterator[None]:
@@ -183,6 +187,8 @@ def _quiet_ufuncs() -> Iterator[None]:
 
 def aligned_bytes(nbytes: int) -> np.ndarray:
     """Return zeroed memory that starts at a cache line."""
+    if nbytes > sys.maxsize - ALIGNMENT:
+        raise MemoryError
     raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
     start = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[start : start + nbytes]
@@ -193,9 +199,22 @@ def as_bytes(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1).view(np.uint8)
 
 
+def _check_finite(node: Node, result: np.ndarray) -> None:
+    values = to_interface(result, node.dtype)
+    if node.dtype.is_floating and not np.isfinite(values).all():
+        raise NumericsError(
+            f"{node.op.label} {node.name!r} gave {'NaN' if np.isnan(values).any() else 'infinity'}",
+            expected="finite numbers (check_numerics=True)",
+            actual=str(node.spec),
+            where=str(node.users_nodes[0].source),
+            hint="fetch the node's inputs to see what it was given; no variable was changed",
+        )
+
+
 def _index_error(node: Node, error: IndexError) -> GraphError:
     return GraphError(
         f"{node.op.label} {node.name!r} got an index out of range",
+        expected="indices within the axis",
         actual=str(error),
         where=str(node.source),
         hint="no variable was changed; check the indices before the op, with ops.clip for instance",

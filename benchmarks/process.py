@@ -1,0 +1,126 @@
+"""The parent's side of a competitor's process in the CPU benchmark."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.competitors import Competitor
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 600.0
+"""Seconds after which a worker that does not answer is stopped."""
+
+
+class CompetitorError(Exception):
+    """A competitor's process failed; the message is the last line that it wrote."""
+
+
+class CompetitorProcess:
+    """A competitor in a process of its own, held to some processors. A context manager that ends it.
+
+    Parameters
+    ----------
+    competitor : Competitor
+        Who.
+    network : str
+        What it trains.
+    threads : int
+        How many it may use; it is also held to as many processors, for peers that can't be told.
+    data : Path
+        The batches: an ``.npz`` file with ``images`` and ``labels``.
+    folder : Path
+        Where what it writes and its caches go.
+    """
+
+    def __init__(self, competitor: Competitor, network: str, threads: int, data: Path, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._messages = folder / f"{competitor.name}.log"
+        arguments = [competitor.module, competitor.variant, network, str(threads), str(data)]
+        with self._messages.open("w", encoding="utf-8") as messages:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.worker", *arguments],
+                cwd=ROOT,
+                env=_environment(threads, folder / "cache"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=messages,
+                text=True,
+                encoding="utf-8",
+            )
+        self._answered = time.perf_counter()
+        self._waited = 0.0
+        self._busy_while_waiting = 0.0
+
+    @property
+    def idle_share(self) -> float:
+        """The share of one processor that the process used between commands, while others ran."""
+        return self._busy_while_waiting / self._waited if self._waited else 0.0
+
+    def ask(self, command: str, *arguments: object) -> dict[str, Any]:
+        """Have a method of `benchmarks.worker.Worker` called and return its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._waited += time.perf_counter() - self._answered
+        watch = threading.Timer(PATIENCE, self._process.kill)
+        watch.start()
+        try:
+            self._process.stdin.write(json.dumps([command, arguments]) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            watch.cancel()
+        if not line:
+            raise CompetitorError(self._last_words())
+        answer: dict[str, Any] = json.loads(line)
+        self._busy_while_waiting += answer.pop("idle_processor_seconds")
+        self._answered = time.perf_counter()
+        return answer
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        lines = [line.strip() for line in self._messages.read_text(encoding="utf-8", errors="replace").splitlines()]
+        return next((line for line in reversed(lines) if line), f"ended with status {self._process.returncode}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Nothing that it could still do at its end is of use, and some libraries take their time there.
+        self._process.kill()
+        self._process.communicate()
+
+
+def _environment(threads: int, cache: Path) -> dict[str, str]:
+    """Return this process's environment with the number of threads, an empty cache and no GPU."""
+    numbers = (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NPROC",  # XLA's thread pool
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    )
+    return {
+        **os.environ,
+        **dict.fromkeys(numbers, str(threads)),
+        "XDG_CACHE_HOME": str(cache),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }

@@ -1,0 +1,1 @@
+"""The target of compiled C: every plan is printed as C and built by the machine's own compiler."""

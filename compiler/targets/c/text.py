@@ -1,0 +1,65 @@
+"""Small pieces of C text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def indented(lines: Iterable[str]) -> list[str]:
+    """Return lines one level further in."""
+    return [f"    {line}" for line in lines]
+
+
+def loop(variable: str, over: range, body: Iterable[str]) -> list[str]:
+    """Return a loop over a range.
+
+    Examples
+    --------
+    >>> loop("i", range(0, 8, 4), ["f(i);"])
+    ['for (int i = 0; i < 8; i += 4) {', '    f(i);', '}']
+    """
+    step = f"{variable}++" if over.step == 1 else f"{variable} += {over.step}"
+    return [f"for (int {variable} = {over.start}; {variable} < {over.stop}; {step}) {{", *indented(body), "}"]
+
+
+def linear(*terms: tuple[str, int], constant: int = 0) -> str:
+    """Return the sum of variables times numbers.
+
+    Examples
+    --------
+    >>> linear(("row", 28), ("group", 0), ("i", 1), constant=3)
+    'row * 28 + i + 3'
+    """
+    texts = [variable if factor == 1 else f"{variable} * {factor}" for variable, factor in terms if factor]
+    if constant or not texts:
+        texts.append(str(constant))
+    return " + ".join(texts)
+
+
+class Table:
+    """Numbers that a C function looks up by an index, or computes from it where they lie on a line.
+
+    Examples
+    --------
+    >>> Table("first", [0, 0, 1, 2]).at("row")
+    'first[row]'
+    >>> Table("first", [1, 3, 5]).at("row")
+    'row * 2 + 1'
+    """
+
+    def __init__(self, name: str, numbers: Sequence[int]) -> None:
+        self.name = name
+        self.numbers = numbers
+        self.step = numbers[1] - numbers[0] if len(numbers) > 1 else 0
+        self.is_line = all(number == numbers[0] + i * self.step for i, number in enumerate(numbers))
+
+    @property
+    def declaration(self) -> list[str]:
+        """The array, where one is needed."""
+        if self.is_line:
+            return []
+        return [f"static const int {self.name}[{len(self.numbers)}] = {{{', '.join(map(str, self.numbers))}}};"]
+
+    def at(self, index: str) -> str:
+        """Return the C expression of the number at an index."""
+        return linear((index, self.step), constant=self.numbers[0]) if self.is_line else f"{self.name}[{index}]"

@@ -1,0 +1,75 @@
+"""What the tests of the compiler share: comparing graphs by structure, and running plans without an executor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from graphnn.compiler.pipeline import Compiled, Options, compile_graph
+from graphnn.compiler.plan.form import Plan
+from graphnn.compiler.reference import batch_of, evaluate
+from graphnn.compiler.subgraph import Subgraph, topological
+from graphnn.compiler.targets.numpy.target import NumpyTarget
+from graphnn.ops import Node
+from graphnn.ops.dtypes import to_interface, to_storage
+
+Feeds = Mapping[Node, np.ndarray]
+Structure = list[tuple[object, ...]]
+
+NUMPY = NumpyTarget()
+
+
+def structure(roots: Iterable[Node]) -> Structure:
+    """Return a graph's form: ops and the positions of their inputs. Nodes with a state of their own are themselves."""
+    roots = tuple(roots)
+    position: dict[Node, int] = {}
+    found: Structure = []
+    for node in topological(roots):
+        position[node] = len(found)
+        kind: object = node if node.op.is_stateful and not node.inputs else node.op
+        found.append((kind, *(position[given] for given in node.inputs)))
+    return [*found, tuple(position[root] for root in roots)]
+
+
+def labels(subgraph: Subgraph) -> Counter[str]:
+    """Return how often each op occurs."""
+    return Counter(node.op.label for node in subgraph.nodes)
+
+
+def compiled(
+    fetches: Sequence[Node],
+    updates: Sequence[Node] = (),
+    max_batch: int = 1,
+    training: bool | None = None,
+    writes_last: bool = False,
+) -> Compiled:
+    """Compile for NumPy with all forms verified; training is the default where there are updates."""
+    mode = bool(updates) if training is None else training
+    return compile_graph(fetches, updates, Options(NUMPY, max_batch, mode, writes_last, verify=True))
+
+
+def run_plan(plan: Plan, feeds: Feeds) -> list[np.ndarray]:
+    """Carry out one run of a plan on arrays as users feed them."""
+    stored = {node: to_storage(value, node.dtype) for node, value in feeds.items() if node in plan.feeds}
+    values = NUMPY.load(plan).run(stored, batch_of(feeds))
+    return [to_interface(value, node.dtype) for node, value in zip(plan.subgraph.fetches, values, strict=True)]
+
+
+def check_plan(
+    fetches: Sequence[Node], feeds: Feeds, updates: Sequence[Node] = (), max_batch: int = 1, writes_last: bool = False
+) -> Plan:
+    """Compile, run once and compare fetches and variables with plain evaluation; return the plan."""
+    expected = evaluate([*fetches, *updates], feeds, training=bool(updates))
+    plan = compiled(fetches, updates, max_batch, writes_last=writes_last).plan
+    fetched = run_plan(plan, feeds)
+    written = [update.graph.get_value(update.inputs[0]) for update in updates]
+    for node, wanted, actual in zip([*fetches, *updates], expected, [*fetched, *written], strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-6, err_msg=node.name)
+    return plan
+
+
+def steps_of(plan: Plan) -> list[str]:
+    """Return the kernels of a plan in order, each with the name of its node."""
+    return [f"{step.kernel} {step.node.name}" for step in plan.steps]
