@@ -44,7 +44,7 @@ class CompetitorProcess:
         folder.mkdir(parents=True, exist_ok=True)
         self._messages = folder / f"{competitor.name}.log"
         arguments = [competitor.module, competitor.variant, network, str(threads), str(data)]
-        with self._messages.open("w", encoding="utf-8") as messages:
+        with self._messages.open("a", encoding="utf-8") as messages:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.worker", *arguments],
                 cwd=ROOT,
@@ -87,9 +87,10 @@ class CompetitorProcess:
         return answer
 
     def _last_words(self) -> str:
-        self._process.wait()
+        status = self._process.wait()
         lines = [line.strip() for line in self._messages.read_text(encoding="utf-8", errors="replace").splitlines()]
-        return next((line for line in reversed(lines) if line), f"ended with status {self._process.returncode}")
+        last = next((line for line in reversed(lines) if line), "no message")
+        return f"stopped by signal {-status}: {last}" if status < 0 else last
 
     def __enter__(self) -> Self:
         return self

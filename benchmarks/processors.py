@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 
 
 def available_processors() -> list[int]:
     """Return the processors that this process may use."""
-    if sys.platform == "linux":
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def hold_to(count: int) -> None:
     """Hold this process to so many processors, where the system can do that."""
-    if sys.platform == "linux":
+    if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, available_processors()[:count])

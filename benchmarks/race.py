@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +59,7 @@ class Race:
         self._data = self._folder / "batches.npz"
         self.results = [Result(competitor) for competitor in competitors]
         self._processes: dict[str, CompetitorProcess] = {}
+        self._estimates: list[float] = []
 
     def __enter__(self) -> Self:
         return self
@@ -118,17 +120,13 @@ class Race:
         return self._processes[result.competitor.name].ask("steps", count)
 
     def _first_steps(self, result: Result) -> None:
-        result.losses += [self._steps(result, 1)["loss"] for _ in range(CHECKED_STEPS - 1)]
+        answers = [self._steps(result, 1) for _ in range(CHECKED_STEPS - 1)]
+        result.losses += [answer["loss"] for answer in answers]
+        self._estimates.append(statistics.median(answer["seconds"] for answer in answers))
 
     def _burst_steps(self) -> int:
         """Return how many steps a burst has, by the slowest competitor."""
-        seconds = [0.0]
-        for result in self.results:
-            self._attempt(
-                result, lambda result: seconds.append(self._steps(result, BURST_STEPS[0])["seconds"] / BURST_STEPS[0])
-            )
-        slowest = max(seconds)
-        wanted = int(BURST_SECONDS / slowest) if slowest else 0
+        wanted = int(BURST_SECONDS / max(self._estimates, default=BURST_SECONDS))
         return min(max(wanted, BURST_STEPS[0]), BURST_STEPS[-1])
 
     def _burst(self, result: Result, count: int) -> None:

@@ -59,7 +59,7 @@ def _conditions(results: Sequence[Result], absent: Sequence[Competitor], threads
     lines = [
         f"- {datetime.datetime.now(datetime.UTC).date()}",
         f"- {machine()}",
-        f"- {threads} threads each",
+        f"- threads of each competitor: {threads}",
         f"- {', '.join(versions)}",
     ]
     if len(versions) > 1:

@@ -75,8 +75,10 @@ class Result:
 
 def compare_losses(results: Sequence[Result], tolerance: float) -> None:
     """Note how far each competitor's losses are from the median of all that are finite."""
+    if not results:
+        return
     losses = np.array([result.losses for result in results])
-    finite = np.isfinite(losses).all(axis=-1)
+    finite = np.isfinite(losses).all(axis=1)
     for result, row, is_finite in zip(results, losses, finite, strict=True):
         result.deviation = float(np.max(np.abs(row / np.median(losses[finite], axis=0) - 1))) if is_finite else math.inf
         result.agrees = result.deviation <= tolerance

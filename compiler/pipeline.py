@@ -12,9 +12,7 @@ from graphnn.compiler.passes.prune import prune
 from graphnn.compiler.passes.resolve_training import resolve_training
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.snapshot_reads import snapshot_reads
-from graphnn.compiler.plan.build import build_plan
 from graphnn.compiler.plan.form import Plan
-from graphnn.compiler.plan.verify import verify_plan
 from graphnn.compiler.schedule.form import Schedule, verify_schedule
 from graphnn.compiler.schedule.fuse import fuse
 from graphnn.compiler.schedule.order import order
@@ -88,7 +86,7 @@ def compile_graph(fetches: Sequence[Node], updates: Sequence[Node], options: Opt
     groups = fuse(subgraph, separate_writes=options.writes_last)
     schedule = order(subgraph, groups, writes_last=options.writes_last)
     verify_schedule(schedule)
-    plan = build_plan(schedule, options.target, options.max_batch, writes_last=options.writes_last)
+    plan = options.target.build(schedule, options.max_batch, options.writes_last)
     if options.verify:
-        verify_plan(plan, options.target)
+        options.target.verify(plan)
     return Compiled(plan, schedule, tuple(stages if options.verify else stages[-1:]))

@@ -15,6 +15,7 @@ from graphnn.ops.spec import TensorSpec
 
 if TYPE_CHECKING:
     from graphnn.compiler.plan.form import Plan
+    from graphnn.compiler.schedule.form import Schedule
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,17 @@ class Target(ABC):
     @abstractmethod
     def needs(self, op: Op, out: TensorSpec, inputs: Sequence[TensorSpec]) -> KernelNeeds:
         """Return what the kernel for an op needs; the specs' batch is bound."""
+
+    @abstractmethod
+    def build(self, schedule: Schedule, max_batch: int, writes_last: bool) -> Plan:
+        """Return the plan of a schedule, for batches of 1 to `max_batch`.
+
+        With `writes_last`, no variable is written before all else is done, since a step may fail.
+        """
+
+    @abstractmethod
+    def verify(self, plan: Plan) -> None:
+        """Raise a CompileError if a plan of this target breaks a rule."""
 
     @abstractmethod
     def load(self, plan: Plan) -> LoadedPlan:

@@ -108,6 +108,7 @@ class Executor:
         self._checker = FeedChecker(
             self._graph, tuple(self.plan.feeds), needed_checks, self.plan.max_batch if batched else None
         )
+        self._written = self.plan.written_variables
         self._loaded = self._load()
         self._unverified = verify
 
@@ -156,14 +157,16 @@ class Executor:
             With ``check_numerics``; nothing has changed then.
         """
         feeds, batch = self._checker.check({} if feed is None else feed)
-        with self._graph.store.lock, _postponed_interrupts(bool(self.plan.written_variables)):
+        with self._graph.store.lock, _postponed_interrupts(bool(self._written)):
             values = self._verify(feeds, batch) if self._unverified else self._carry_out(feeds, batch)
         return self._formed(values)
 
     def _carry_out(self, feeds: dict[Node, np.ndarray], batch: int) -> list[np.ndarray]:
-        values = self._loaded.run(feeds, batch, self._check_numerics)
-        for name in self.plan.written_variables:
-            self._graph.store.touch(name)
+        try:
+            values = self._loaded.run(feeds, batch, self._check_numerics)
+        finally:  # an error that nobody foresaw may come after the first write
+            for name in self._written:
+                self._graph.store.touch(name)
         return [to_interface(value, node.dtype) for node, value in zip(self._fetches, values, strict=True)]
 
     def _verify(self, feeds: dict[Node, np.ndarray], batch: int) -> list[np.ndarray]:
@@ -186,7 +189,7 @@ class Executor:
 
     def _variables(self) -> dict[str, np.ndarray]:
         """Return copies of the values that a run changes."""
-        return {name: self._graph.store.read(name) for name in self.plan.written_variables}
+        return {name: self._graph.store.read(name) for name in self._written}
 
     def _restore(self, values: dict[str, np.ndarray]) -> None:
         for name, value in values.items():
@@ -204,7 +207,7 @@ class Executor:
         """
         repeats = _positive("repeats", repeats)
         feeds, batch = self._checker.check({} if feed is None else feed)
-        with self._graph.store.lock, _postponed_interrupts(bool(self.plan.written_variables)):
+        with self._graph.store.lock, _postponed_interrupts(bool(self._written)):
             before = self._variables()
             try:
                 runs = [self._loaded.time_steps(feeds, batch) for _ in range(repeats + 1)]

@@ -53,6 +53,8 @@ class FeedChecker:
         """
         arrays = self._arrays(feed)
         batch = self._batch(arrays)
+        for placeholder in {check.placeholder for check in self._checks}:
+            arrays[placeholder] = arrays[placeholder].copy()  # what is checked is what the run reads
         for check in self._checks:
             _check_indices(check, arrays[check.placeholder], batch)
         return {node: to_storage(arrays[node], node.dtype) for node in self._needed}, batch

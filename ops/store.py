@@ -50,8 +50,8 @@ class VariableStore:
     def write(self, name: str, value: np.ndarray) -> None:
         """Replace a value in place, so that plans that hold the array see it."""
         with self.lock:
+            self.touch(name)  # first, so that no interrupt leaves a new value with the old version
             np.copyto(self._values[name].array, value, casting="unsafe")
-            self.touch(name)
 
     def touch(self, name: str) -> None:
         """Record that a value was changed in place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class Network:
     def values(self) -> dict[str, np.ndarray]:
         """Return the values of all variables."""
         return {name: self.graph.get_value(name) for name in self.graph.variables}
+
+
+def executor(fetches: Any, updates: Any = (), max_batch: int | None = 8, **options: Any) -> gn.Executor:
+    """Return an executor on NumPy, by default for up to 8 examples."""
+    return gn.Executor(fetches, updates, device="numpy", max_batch=max_batch, **options)
 
 
 def lenet(seed: int = 0, size: int = 28, momentum: float = 0.9, rate: float = 0.05) -> Network:

@@ -15,6 +15,7 @@ from graphnn.ops.broadcasting import Binary, Cast, Elementwise
 from graphnn.ops.comparison import Where
 from graphnn.ops.elementwise import Add, Divide, Multiply, Negative, Power, Subtract
 from graphnn.ops.errors import GraphError
+from graphnn.ops.matmul import MatMul
 from graphnn.ops.node import Node
 from graphnn.ops.shape import BroadcastTo, Reshape, Transpose
 from graphnn.ops.state import Constant
@@ -78,6 +79,19 @@ def joined_transposes(node: Node) -> Node | None:
     return replacement(node, Transpose(axes), inner.inputs)
 
 
+def transposed_product(node: Node) -> Node | None:
+    """``transpose(transpose(a) @ b)`` → ``transpose(b) @ a``: a weight's gradient in the weight's own order."""
+    op, product = node.op, node.inputs[0]
+    assert isinstance(op, Transpose)
+    if not isinstance(product.op, MatMul) or node.rank != 2 or op.axes != (1, 0):
+        return None
+    a, b = product.inputs
+    if not isinstance(a.op, Transpose) or a.rank != 2 or b.rank != 2:
+        return None
+    turned = replacement(product, Transpose((1, 0)), (b,), b.spec.with_shape(b.shape[::-1]), f"{product.name}.turned")
+    return replacement(node, MatMul(), (turned, a.inputs[0]))
+
+
 def neutral_operand(node: Node) -> Node | None:
     """``x + 0``, ``x - 0``, ``x * 1``, ``x / 1``, ``x ** 1`` → `x`; ``0 + x``, ``1 * x`` → `x`."""
     a, b = node.inputs
@@ -131,7 +145,7 @@ RULES: tuple[Rule, ...] = (unchanged_view, implied_broadcast)
 RULES_BY_OP: dict[type, tuple[Rule, ...]] = {
     Reshape: (joined_views,),
     BroadcastTo: (joined_views,),
-    Transpose: (joined_transposes,),
+    Transpose: (joined_transposes, transposed_product),
     Add: (neutral_operand, subtracted_negative),
     Subtract: (neutral_operand, subtracted_negative),
     Multiply: (neutral_operand,),

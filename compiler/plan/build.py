@@ -27,12 +27,19 @@ ALIGNMENT = 64
 
 
 def build_plan(schedule: Schedule, target: Target, max_batch: int, writes_last: bool = False) -> Plan:
-    """Return the plan of a schedule on a target, for batches of 1 to `max_batch`.
+    """Return the plan of a schedule on a target that computes node by node, for batches of 1 to `max_batch`.
 
     With `writes_last`, assigned values are not computed into their variables but copied there at the end.
     """
-    builder = _Builder(schedule, target, max_batch, writes_last)
+    builder = PlanBuilder(schedule, target, max_batch, writes_last)
     builder.place_all()
+    return finished_plan(builder)
+
+
+def finished_plan(builder: PlanBuilder) -> Plan:
+    """Return the plan that a builder has put together, its storages placed in the arena."""
+    schedule, max_batch = builder.schedule, builder.max_batch
+    feeds = {node: builder.view(node) for node in schedule.subgraph.of_op(Placeholder)}
     storages = with_lifetimes(builder.storages, builder.steps, builder.fetched_views())
     storages, arena_bytes, bound = _place_in_arena(storages)
     return Plan(
@@ -40,9 +47,9 @@ def build_plan(schedule: Schedule, target: Target, max_batch: int, writes_last: 
         storages=tuple(storages),
         views=builder.views,
         subgraph=schedule.subgraph,
-        feeds={node: builder.view(node) for node in schedule.subgraph.of_op(Placeholder)},
+        feeds=feeds,
         fetches=tuple(builder.fetched_views()),
-        target=target.name,
+        target=builder.target.name,
         max_batch=max_batch,
         arena_bytes=arena_bytes,
         lower_bound_bytes=bound,
@@ -66,10 +73,17 @@ def _aligned(nbytes: int) -> int:
     return max(1, -(-nbytes // ALIGNMENT)) * ALIGNMENT
 
 
-class _Builder:
+class PlanBuilder:
     """The plan as it grows, step by step."""
 
-    def __init__(self, schedule: Schedule, target: Target, max_batch: int, writes_last: bool) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        target: Target,
+        max_batch: int,
+        writes_last: bool,
+        native: frozenset[Node] = frozenset(),
+    ) -> None:
         self.schedule = schedule
         self.target = target
         self.max_batch = max_batch
@@ -79,7 +93,7 @@ class _Builder:
         self.needs = {
             node: self._needs_of(node)
             for node in schedule.nodes
-            if not node.op.is_view and not isinstance(node.op, Assign | Concat)
+            if node not in native and not node.op.is_view and not isinstance(node.op, Assign | Concat)
         }
         self.destinations = destinations(schedule, self.needs, writes_last)
         self.memory_of = self._memories()
@@ -90,13 +104,15 @@ class _Builder:
         return self.target.needs(node.op, node.spec.bind(self.max_batch), inputs)
 
     def place_all(self) -> None:
+        """Place the nodes one by one."""
         position = 0
         for number, group in enumerate(self.schedule.groups):
             for node in group.nodes:
-                self._place(node, position, number)
+                self.place(node, position, number)
                 position += 1
 
     def fetched_views(self) -> list[View]:
+        """Return where the fetches are."""
         return [self.view(node) for node in self.schedule.subgraph.fetches]
 
     def view(self, node: Node) -> View:
@@ -104,19 +120,20 @@ class _Builder:
         if node not in self.views:
             assert is_source(node)
             kinds: dict[type, StorageKind] = {Placeholder: "feed", Constant: "constant"}
-            self.views[node] = self._new_storage(node, kinds.get(type(node.op), "variable"))
+            self.views[node] = self.new_storage(node, kinds.get(type(node.op), "variable"))
         return self.views[node]
 
-    def _place(self, node: Node, position: int, group: int) -> None:
+    def place(self, node: Node, position: int, group: int) -> None:
+        """Give one node's value its place, with a step that computes it where there is something to compute."""
         if isinstance(node.op, Assign):
             self._place_assign(node, group)
         elif isinstance(node.op, Concat):
             self._place_concat(node, group)
-        elif not (node.op.is_view and self._place_view(node)):
+        elif not (node.op.is_view and self.place_view(node)):
             needs = self.needs.get(node) or self._needs_of(node)
             reads = self._readable(node, needs, group)
             target_view = self._output(node, needs, position)
-            workspaces = tuple(self._workspace(node, spec.nbytes(self.max_batch)) for spec in needs.workspaces)
+            workspaces = tuple(self.workspace(node, spec.nbytes(self.max_batch)) for spec in needs.workspaces)
             self.views[node] = target_view
             self.steps.append(KernelCall(needs.name, (node,), reads, (target_view,), workspaces, group))
 
@@ -124,15 +141,21 @@ class _Builder:
         """Return the views of a node's inputs; those with gaps are copied first where the kernel can't read gaps."""
         reads = [self.view(given) for given in node.inputs]
         for place in needs.row_major:
-            if reads[place].strides is not None:
-                given = node.inputs[place]
-                dense = replacement(given, Identity(), (given,), name=f"{given.name}.dense")
-                whole = self._new_storage(dense, "arena")
-                self.steps.append(KernelCall(dense.op.label, (dense,), (reads[place],), (whole,), (), group))
-                reads[place] = whole
+            reads[place] = self.without_gaps(node.inputs[place], group)
         return tuple(reads)
 
-    def _place_view(self, node: Node) -> bool:
+    def without_gaps(self, node: Node, group: int) -> View:
+        """Return a value's view, or that of a copy if it has gaps."""
+        view = self.view(node)
+        if view.strides is None:
+            return view
+        dense = replacement(node, Identity(), (node,), name=f"{node.name}.dense")
+        whole = self.new_storage(dense, "arena")
+        self.steps.append(KernelCall(dense.op.label, (dense,), (view,), (whole,), (), group))
+        return whole
+
+    def place_view(self, node: Node) -> bool:
+        """Let a view op's value share its input's memory; say whether that is possible."""
         view = view_of(node, self.view(node.inputs[0]))
         if view is not None:
             self.views[node] = view
@@ -146,7 +169,7 @@ class _Builder:
             self.steps.append(KernelCall("copy", (node,), (self.view(value),), (target_view,), (), group))
 
     def _place_concat(self, node: Node, group: int) -> None:
-        whole = self.views[node] = self.views.get(node) or self._new_storage(node, "arena")
+        whole = self.views[node] = self.views.get(node) or self.new_storage(node, "arena")
         if any(self._owner(given) is not node for given in node.inputs):
             reads = tuple(self.view(given) for given in node.inputs)
             self.steps.append(KernelCall("concat", (node,), reads, (whole,), (), group))
@@ -155,20 +178,20 @@ class _Builder:
         if node in self.destinations:
             return self._destination(node, self.destinations[node])
         for place in needs.in_place:
-            view = self._reusable(node, node.inputs[place], position)
+            view = self._reusable(node, node.inputs[place], position, needs)
             if view is not None:
                 return view
-        return self._new_storage(node, "arena")
+        return self.new_storage(node, "arena")
 
     def _destination(self, node: Node, destination: Destination) -> View:
         owner = destination.owner
         if isinstance(owner.op, Concat) and owner not in self.views:
-            self.views[owner] = self._new_storage(owner, "arena")
+            self.views[owner] = self.new_storage(owner, "arena")
         whole = self.view(owner)
         return replace(whole, spec=node.spec, offset=destination.offset, strides=destination.strides)
 
-    def _reusable(self, node: Node, given: Node, position: int) -> View | None:
-        """Return the memory of an input that dies here, if all of it fits the result exactly."""
+    def _reusable(self, node: Node, given: Node, position: int, needs: KernelNeeds) -> View | None:
+        """Return the memory of an input that dies here, if all of it fits the result and the kernel reads it in step."""
         view = self.view(given)
         storage = self.storages[view.storage]
         if storage.kind != "arena" or self.last_read[self.memory_of[given]] != position:
@@ -178,20 +201,21 @@ class _Builder:
             return None
         if storage.nbytes != node.spec.nbytes(self.max_batch):
             return None
-        for other in node.inputs:
+        for place, other in enumerate(node.inputs):
             seen = self.view(other)
-            if seen.storage == view.storage and (seen.strides, seen.offset, seen.spec.shape) != (
-                view.strides, view.offset, view.spec.shape,
-            ):  # fmt: skip
+            in_step = place in needs.in_place and replace(seen, spec=view.spec) == view
+            if seen.storage == view.storage and not (in_step and seen.spec.shape == view.spec.shape):
                 return None
         return replace(view, spec=node.spec)
 
-    def _new_storage(self, node: Node, kind: StorageKind) -> View:
+    def new_storage(self, node: Node, kind: StorageKind) -> View:
+        """Return a view of new memory for a node's value."""
         index = len(self.storages)
         self.storages.append(Storage(index, kind, node.spec.nbytes(self.max_batch), node))
         return View(index, node.spec)
 
-    def _workspace(self, node: Node, nbytes: int) -> int:
+    def workspace(self, node: Node, nbytes: int) -> int:
+        """Return the number of a new storage for a kernel's intermediate results."""
         index = len(self.storages)
         self.storages.append(Storage(index, "arena", nbytes, node, is_workspace=True))
         return index

@@ -6,6 +6,7 @@ of a concatenation may be computed into their parts of the whole. Either saves a
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from graphnn.compiler.plan.form import row_major_strides
@@ -81,10 +82,11 @@ def _parts(concat: Node) -> dict[Node, Destination]:
         return {}
     contiguous = all(extent == 1 for extent in concat.shape[:axis])
     parts: dict[Node, Destination] = {}
+    occurrences = Counter(concat.inputs)
     offset: Extent = 0
     for given in concat.inputs:
         usable = not (is_source(given) or given.op.is_view or isinstance(given.op, Concat | Assign))
-        if usable and concat.inputs.count(given) == 1:
+        if usable and occurrences[given] == 1:
             parts[given] = Destination(concat, offset, None if contiguous else strides)
         try:
             offset = offset + strides[axis] * given.shape[axis]

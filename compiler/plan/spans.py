@@ -62,6 +62,16 @@ class Span:
         high = sum(distance for distance in distances if distance > 0)
         return self.start + low, self.start + high + self.itemsize
 
+    @property
+    def overlaps_itself(self) -> bool:
+        """Whether several elements may lie in the same bytes, as those of a broadcast do."""
+        reached = self.itemsize
+        for stride, size in sorted((abs(stride), size) for stride, size in zip(self.strides, self.shape, strict=True)):
+            if size > 1 and stride < reached:
+                return not self.is_empty
+            reached += (size - 1) * stride
+        return False
+
 
 def places_of_parts(concat: Node, whole: Span, batch: int) -> Iterator[tuple[Node, Span]]:
     """Yield each input of a concatenation with its place in the whole."""

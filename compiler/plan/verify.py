@@ -38,7 +38,7 @@ def verify_plan(plan: Plan, target: Target | None = None) -> None:
         raise CompileError("plan: its feeds or fetches are not those of the graph")
     for step in plan.steps:
         _verify_call(plan, step, target)
-    for batch in {max(1, plan.max_batch - 1), plan.max_batch}:
+    for batch in dict.fromkeys((plan.max_batch, max(1, plan.max_batch - 1))):
         memory = _Memory(plan, batch)
         for number, step in enumerate(plan.steps):
             memory.follow(number, step)
@@ -170,6 +170,8 @@ class _Memory:
         """Yield the values that a step writes; of a concatenation the parts that are not in their places yet."""
         node, (view,) = step.node, step.writes
         span = self._span(node, view)
+        if span.overlaps_itself:
+            raise _broken(node, "writes several elements of its result to the same bytes")
         if isinstance(node.op, Concat):
             for (part, place), source in zip(places_of_parts(node, span, self.batch), reads, strict=True):
                 if source != place:

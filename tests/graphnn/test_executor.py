@@ -18,8 +18,9 @@ from networks import lenet
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
-def executor(fetches: Any, updates: Any = (), **options: Any) -> gn.Executor:
-    return gn.Executor(fetches, updates, **({"device": "numpy", "max_batch": 8} | options))
+def executor(fetches: Any, updates: Any = (), max_batch: int | None = 8, **options: Any) -> gn.Executor:
+    """Stand here for the user's own line, which errors name."""
+    return gn.Executor(fetches, updates, device="numpy", max_batch=max_batch, **options)
 
 
 class Model(NamedTuple):
@@ -181,14 +182,10 @@ def test_fetches_that_are_no_form(fetches: Any) -> None:
         executor(fetches)
 
 
-def executor_at_a_line_of_its_own(fetches: Any) -> gn.Executor:
-    return gn.Executor(fetches, device="numpy", max_batch=8)
-
-
 @pytest.mark.parametrize("wrap", [lambda y: [y.name], lambda y: [[y]], lambda y: {"y": y.name}, lambda _: (None,)])
 def test_fetches_that_are_no_nodes(model: Model, wrap: Callable[[gn.Node], Any]) -> None:
-    with refused(GraphError, "can't be fetched: it is no node", at="gn.Executor(fetches, device=", hint="graph[name]"):
-        executor_at_a_line_of_its_own(wrap(model.y))
+    with refused(GraphError, "can't be fetched: it is no node", at="gn.Executor(fetches", hint="graph[name]"):
+        executor(wrap(model.y))
 
 
 @pytest.mark.parametrize("fetches", [[], (), {}])
@@ -244,6 +241,40 @@ def test_executors_of_two_graphs_do_not_disturb_each_other() -> None:
         runs = [(run, factor + 10) for run, factor in runs]
 
 
+# Mistakes in the graph that show when it is built or compiled.
+
+
+def test_gradients_take_nodes(model: Model) -> None:
+    loss = (model.y * model.y).sum()
+    single = gn.gradients(loss, model.w)
+    np.testing.assert_array_equal(executor(single).run({model.x: X})[0], 2 * (X**2).sum(0) * [1, 2, 3])
+    wrong: list[tuple[Any, Any, Any]] = [(loss, ["w"], None), (loss, "w", None), (3.0, [model.w], None)]
+    wrong += [(loss, [model.w], 1.0), (loss, [None], None), (None, [model.w], None)]
+    for y, xs, grad_ys in wrong:
+        with refused(GraphError, "gradients takes nodes, not", at="gn.gradients(y", hint="graph[name]"):
+            gn.gradients(y, xs, grad_ys)
+    with refused(GraphError, "gradients needs a y", at="gn.gradients([]"):
+        gn.gradients([], [model.w])
+    with refused(GraphError, "gradients got 2 grad_ys for 1 ys", at="gn.gradients(loss", expected="one for each y"):
+        gn.gradients(loss, [model.w], [loss, loss])
+
+
+def test_comparison_with_a_number_is_identity_and_can_not_be_fetched(model: Model) -> None:
+    y: Any = model.y
+    compared: Any = y == 1
+    with refused(GraphError, "False can't be fetched", at="gn.Executor(fetches", actual="bool"):
+        executor([compared])
+
+
+def test_python_puts_nodes_together(model: Model) -> None:
+    total: Any = sum([model.y, model.x, model.y])
+    np.testing.assert_array_equal(executor(total).run({model.x: X}), X * [3, 5, 7])
+    assert model.y in [model.x, model.y]
+    assert f"{model.w}" == "<variable 'w': float32 (3,)>"
+    with pytest.raises(TypeError, match="has no truth value"):
+        max(model.y, 0)
+
+
 # Options.
 
 
@@ -267,7 +298,8 @@ def test_threads_are_a_positive_integer(model: Model, threads: Any) -> None:
 
 
 def test_max_batch_may_be_an_integer_of_numpy(model: Model) -> None:
-    assert gn.Executor(model.y, device="numpy", max_batch=np.int64(4)).plan.max_batch == 4
+    size: Any = np.int64(4)
+    assert executor(model.y, max_batch=size).plan.max_batch == 4
 
 
 def test_max_batch_is_needed_where_anything_depends_on_the_batch(model: Model) -> None:

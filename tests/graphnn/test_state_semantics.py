@@ -12,11 +12,7 @@ import graphnn as gn
 from error_form import refused
 from graphnn import DTypeError, FeedError, GraphError, ShapeError, ops
 from graphnn.ops.node import Node
-from networks import lenet
-
-
-def executor(fetches: Any, updates: Any = (), **options: Any) -> gn.Executor:
-    return gn.Executor(fetches, updates, **({"device": "numpy", "max_batch": 8} | options))
+from networks import executor, lenet
 
 
 def snapshot(graph: gn.Graph) -> dict[str, bytes]:
@@ -125,7 +121,8 @@ def test_an_assign_that_nothing_asks_for_is_not_carried_out() -> None:
         w = gn.variable("w", 1.0)
         ops.assign(w, w + 1.0)
         assert executor(w * 2).run() == 2
-    assert (graph.get_value(w), graph.store.version("w")) == (1, 0)
+    assert graph.get_value(w) == 1
+    assert graph.store.version("w") == 0
 
 
 def test_registered_updates_are_carried_out_by_who_lists_them_only() -> None:
@@ -477,7 +474,6 @@ def test_an_index_out_of_range_known_only_in_the_run() -> None:
     train = executor(model.picked, model.updates)
     assert train.run({model.index: 1}) == 2
     before = snapshot(model.graph)
-    versions = [model.graph.store.version(name) for name in model.graph.variables]
     for index in (3, -3, 50):
         with refused(
             GraphError,
@@ -487,7 +483,6 @@ def test_an_index_out_of_range_known_only_in_the_run() -> None:
         ):
             train.run({model.index: index})
         assert snapshot(model.graph) == before
-    assert [model.graph.store.version(name) for name in model.graph.variables] == versions
     assert np.isfinite(train.run({model.index: 2}))
     assert snapshot(model.graph) != before
 

@@ -14,6 +14,7 @@ from error_form import refused
 from graphnn import CompileError, GraphError, ops
 from graphnn.compiler import pipeline
 from graphnn.compiler.subgraph import Subgraph, replacement, with_inputs
+from graphnn.compiler.targets.numpy import kernels  # noqa: F401 - fills KERNELS
 from graphnn.compiler.targets.numpy.registry import KERNELS, Run
 from graphnn.ops.broadcasting import Binary
 from graphnn.ops.conv import Conv2dWeightGradient
@@ -21,12 +22,12 @@ from graphnn.ops.elementwise import Add, Multiply
 from graphnn.ops.node import Node
 from graphnn.ops.op import Op
 from graphnn.ops.state import Constant
-from networks import lenet
+from networks import executor, lenet
 from random_graphs import random_graph
 
 
-def verified(fetches: Any, updates: Any = (), **options: Any) -> gn.Executor:
-    return gn.Executor(fetches, updates, verify=True, **({"device": "numpy", "max_batch": 8} | options))
+def verified(fetches: Any, updates: Any = (), max_batch: int = 8, **options: Any) -> gn.Executor:
+    return executor(fetches, updates, max_batch, verify=True, **options)
 
 
 # Good graphs.

@@ -23,17 +23,26 @@ def loop(variable: str, over: range, body: Iterable[str]) -> list[str]:
 
 
 def linear(*terms: tuple[str, int], constant: int = 0) -> str:
-    """Return the sum of variables times numbers.
+    """Return the sum of expressions times numbers.
 
     Examples
     --------
-    >>> linear(("row", 28), ("group", 0), ("i", 1), constant=3)
-    'row * 28 + i + 3'
+    >>> linear(("row", 28), ("group", 0), ("i - 2", 3), ("j", 1), constant=-3)
+    'row * 28 + (i - 2) * 3 + j - 3'
     """
-    texts = [variable if factor == 1 else f"{variable} * {factor}" for variable, factor in terms if factor]
-    if constant or not texts:
-        texts.append(str(constant))
-    return " + ".join(texts)
+    texts = []
+    for expression, factor in terms:
+        grouped = f"({expression})" if " " in expression else expression
+        if factor:
+            texts.append(expression if factor == 1 else f"{grouped} * {factor}")
+    if not texts:
+        return str(constant)
+    return " + ".join(texts) + (f" {'-' if constant < 0 else '+'} {abs(constant)}" if constant else "")
+
+
+def function(signature: str, body: Iterable[str]) -> list[str]:
+    """Return a function of its unit alone, and an empty line."""
+    return [f"static void {signature}", "{", *indented(body), "}", ""]
 
 
 class Table:

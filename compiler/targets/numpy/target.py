@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphnn.compiler.plan.build import build_plan
 from graphnn.compiler.plan.form import KernelCall, Plan, Storage, View
+from graphnn.compiler.plan.verify import verify_plan
+from graphnn.compiler.schedule.form import Schedule
 from graphnn.compiler.target import KernelNeeds, LoadedPlan, Target
 from graphnn.compiler.targets.numpy.copies import bind_concat, bind_copy_step
 from graphnn.compiler.targets.numpy.kernels import kernel_for
@@ -41,6 +44,12 @@ class NumpyTarget(Target):
         workspaces = found.workspaces(op, out, inputs)
         in_place = tuple(place for place in found.in_place if place < len(inputs))
         return KernelNeeds(op.label, workspaces, in_place, found.strided_output, found.row_major)
+
+    def build(self, schedule: Schedule, max_batch: int, writes_last: bool) -> Plan:
+        return build_plan(schedule, self, max_batch, writes_last)
+
+    def verify(self, plan: Plan) -> None:
+        verify_plan(plan, self)
 
     def load(self, plan: Plan) -> LoadedPlan:
         return LoadedNumpyPlan(plan)
@@ -134,21 +143,22 @@ class LoadedNumpyPlan(LoadedPlan):
 
     def _bind(self, batch: int) -> BoundPlan:
         return BoundPlan(
-            feeds=tuple((node, self._array(view, batch)) for node, view in self._plan.feeds.items()),
-            calls=tuple(self._bind_step(step, batch) for step in self._plan.steps),
-            results=tuple(self._array(step.writes[0], batch) for step in self._plan.steps),
-            fetches=tuple(self._array(view, batch) for view in self._plan.fetches),
+            feeds=tuple((node, self.array(view, batch)) for node, view in self._plan.feeds.items()),
+            calls=tuple(self.bind_step(step, batch) for step in self._plan.steps),
+            results=tuple(self.array(step.writes[0], batch) for step in self._plan.steps),
+            fetches=tuple(self.array(view, batch) for view in self._plan.fetches),
             stored=tuple(
-                (step.node.inputs[1], self._array(step.reads[0], batch))
+                (step.node.inputs[1], self.array(step.reads[0], batch))
                 for step in self._plan.steps
                 if isinstance(step.node.op, Assign) and self._plan.storages[step.reads[0].storage].kind != "arena"
             ),
         )
 
-    def _bind_step(self, step: KernelCall, batch: int) -> Run:
+    def bind_step(self, step: KernelCall, batch: int) -> Run:
+        """Return the call that carries out a step for one batch size."""
         node = step.node
-        inputs = [self._array(view, batch) for view in step.reads]
-        (out,) = (self._array(view, batch) for view in step.writes)
+        inputs = [self.array(view, batch) for view in step.reads]
+        (out,) = (self.array(view, batch) for view in step.writes)
         if isinstance(node.op, Assign):
             return bind_copy_step(out, inputs[0])
         if isinstance(node.op, Concat):
@@ -159,12 +169,13 @@ class LoadedNumpyPlan(LoadedPlan):
         if found is None:
             return bind_reference(node.op, spec, out, inputs, specs)
         workspaces = [
-            self._array(View(storage, needed), batch)
+            self.array(View(storage, needed), batch)
             for storage, needed in zip(step.workspaces, found.workspaces(node.op, spec, specs), strict=True)
         ]
         return found.bind(node.op, out, inputs, workspaces)
 
-    def _array(self, view: View, batch: int) -> np.ndarray:
+    def array(self, view: View, batch: int) -> np.ndarray:
+        """Return a view as an array, for one batch size."""
         dtype = view.spec.dtype.storage
         strides = tuple(stride * dtype.itemsize for stride in view.bound_strides(batch))
         shape = view.spec.bind(batch).static_shape

@@ -84,12 +84,20 @@ def test_element_types(dtype: str) -> None:
     np.testing.assert_array_equal(*evaluate([z, after], {}))
 
 
-def test_special_values_are_kept() -> None:
+@pytest.mark.parametrize("value", [0.0, -1.0, np.inf])
+def test_what_gives_nan_or_infinity_stays_for_check_numerics_to_find(value: float) -> None:
     with Graph():
-        y = ops.log(constant([0.0, -1.0, np.inf])) * constant(-0.0)
+        y = ops.log(constant(value) * 2)
     (after,) = folded(y).fetches
-    np.testing.assert_array_equal(*evaluate([y, after], {}))
-    assert np.isnan(evaluate([after], {})[0]).all()
+    assert labels(Subgraph((after,)))["log"] == 1
+    with pytest.raises(gn.NumericsError):
+        gn.Executor(y, device="numpy", check_numerics=True).run()
+
+
+def test_infinity_among_constants_is_no_obstacle() -> None:
+    with Graph():
+        y = ops.maximum(constant([-np.inf, np.nan]), constant([1.0, 2.0]))[:1]
+    np.testing.assert_array_equal(*evaluate([y, *folded(y).fetches], {}))
 
 
 def test_empty_results() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -62,10 +64,10 @@ def test_fetched_variable_that_is_assigned_shows_the_old_value() -> None:
         lambda w: ops.stop_gradient(w.T),
     ],
 )
-def test_fetched_view_of_an_assigned_variable_shows_the_old_value(view: gn.Node) -> None:
+def test_fetched_view_of_an_assigned_variable_shows_the_old_value(view: Callable[[Node], Node]) -> None:
     with Graph():
         w = variable("w", np.arange(6, dtype=np.float32).reshape(2, 3))
-        shown: Node = view(w)
+        shown = view(w)
         update = ops.assign(w, w * 10)
     check_plan([shown, w, update], {}, [update])
     check_plan([shown, w, update], {}, [update], writes_last=True)

@@ -13,6 +13,22 @@ from graphnn.compiler.plan.offsets import Buffer, align, assign_offsets, lower_b
 
 MINIMALLOC = Path(__file__).parents[2] / "data" / "minimalloc"
 
+# The arena divided by the lower bound, rounded up. All instances fit 1048576 bytes; the lower bound itself is only
+# 0.991 of that in C, 0.940 in D and 0.943 in J, so that 1.063 in D and 1.060 in J are all that the benchmark asks.
+RATIOS = {
+    "A": 1.025,
+    "B": 1.037,
+    "C": 1.045,
+    "D": 1.085,
+    "E": 1.066,
+    "F": 1.043,
+    "G": 1.033,
+    "H": 1.007,
+    "I": 1.046,
+    "J": 1.068,
+    "K": 1.106,
+}
+
 
 def clashes(buffers: list[Buffer], offsets: list[int]) -> list[tuple[int, int]]:
     """Pairs of buffers that share a step and a byte, found by comparing all of them."""
@@ -132,7 +148,7 @@ class TestChecker:
         misaligned[highest] += 1
         negative[highest] = -64 * 10**6
         for wrong in (moved_down, misaligned, negative, offsets[:-1]):
-            with pytest.raises((AssertionError, ValueError)):
+            with pytest.raises(AssertionError):
                 check_placement(buffers, wrong, arena)
         for wrong_arena in (arena - 64, arena + 64):
             with pytest.raises(AssertionError):
@@ -294,25 +310,9 @@ class TestTrainingGraphs:
 
 
 class TestSearch:
-    # The arena divided by the lower bound, rounded up. All instances fit 1048576 bytes; the lower bound itself is only
-    # 0.991 of that in C, 0.940 in D and 0.943 in J, so that 1.063 in D and 1.060 in J are all that the benchmark asks.
-    RATIOS = {
-        "A": 1.025,
-        "B": 1.037,
-        "C": 1.045,
-        "D": 1.085,
-        "E": 1.066,
-        "F": 1.043,
-        "G": 1.033,
-        "H": 1.007,
-        "I": 1.046,
-        "J": 1.068,
-        "K": 1.106,
-    }
-
     @pytest.mark.parametrize("name", RATIOS)
     def test_minimalloc(self, name: str) -> None:
-        assert checked_ratio(minimalloc(name)) <= self.RATIOS[name]
+        assert checked_ratio(minimalloc(name)) <= RATIOS[name]
 
     def test_improves_the_plain_orders(self, monkeypatch: pytest.MonkeyPatch) -> None:
         buffers = minimalloc("A")
@@ -320,6 +320,22 @@ class TestSearch:
         monkeypatch.setattr(module, "_ATTEMPTS", 0)
         _, plain = assign_offsets(buffers)
         assert searched < plain
+
+    def test_stops_at_the_bound(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        limits: list[int] = []
+        fill_below = module._fill_below
+
+        def recorded(problem: module._Problem, order: list[int], limit: int, tidy: bool) -> tuple[list[int], list[int]]:
+            limits.append(limit)
+            return fill_below(problem, order, limit, tidy)
+
+        monkeypatch.setattr(module, "_fill_below", recorded)
+        draw = random.Random(1)
+        starts = [draw.randrange(60) for _ in range(100)]
+        buffers = [Buffer(start, start + draw.randint(1, 20), draw.randint(1, 100)) for start in starts]
+        assert checked_ratio(buffers, alignment=1) == 1.0
+        assert 0 < len(limits) < module._ATTEMPTS
+        assert min(limits) >= lower_bound(buffers)
 
     def test_leaves_large_graphs_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "_SEARCHED_BUFFERS", 153)
