@@ -1,10 +1,13 @@
 import json
+import linecache
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 import graphnn as gn
+from graphnn.cli import program as program_module
 from graphnn.cli.program import program_for
 from graphnn.compiler.plan.report import as_json
 from graphnn.models import MODELS
@@ -61,6 +64,14 @@ def test_batch_decides_the_size(run: Command) -> None:
     small, large = (json.loads(run("plan", "lenet", "--batch", n, "--json").stdout) for n in (1, 100))
 
     assert large["arena_bytes"] > 20 * small["arena_bytes"]
+
+
+def test_steps_point_at_the_line_that_calls_the_model(run: Command) -> None:
+    steps = json.loads(run("plan", "lenet", "--json").stdout)["steps"]
+
+    (file,) = {step["at"].rpartition(":")[0] for step in steps}
+    assert Path(file) == Path(program_module.__file__)
+    assert "MODELS[model].build()(images)" in linecache.getline(file, int(steps[0]["at"].rpartition(":")[2]))
 
 
 def test_unknown_model(run: Command) -> None:
