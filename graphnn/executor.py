@@ -37,12 +37,12 @@ class Executor:
     ----------
     fetches : Node, sequence of Node or dict of Node
         What `run` returns, in the same form.
-    updates : Node or sequence of Node
+    updates : Node or iterable of Node
         Assign nodes that each run carries out, such as what `Optimizer.minimize` returns.
     device : {"cpu", "numpy"}
         Where to run. ``"numpy"`` is the reference.
     max_batch : int, optional
-        The largest batch; required where a placeholder has a batch axis. Memory is planned for it.
+        The largest batch; required where anything that is computed has a batch axis. Memory is planned for it.
     training : bool, optional
         Which branch of `ops.when_training` counts. By default, training if there are updates.
     threads : int, optional
@@ -56,9 +56,9 @@ class Executor:
     Raises
     ------
     GraphError
-        If the fetches are no nodes of one graph, or two assigns write one variable.
+        If the fetches are no nodes of one graph, an update is no assign, or two assigns write one variable.
     CompileError
-        If no plan can be made.
+        If no plan can be made, or it needs more memory than there is.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class Executor:
     def __init__(
         self,
         fetches: Fetches,
-        updates: Node | Sequence[Node] = (),
+        updates: Node | Iterable[Node] = (),
         *,
         device: str = "cpu",
         max_batch: int | None = None,
@@ -146,15 +146,19 @@ class Executor:
 
         Returns
         -------
-        array, list or dict of arrays
+        array, or list, tuple or dict of arrays
             The fetches' values in the form of the executor's `fetches`; fresh copies.
 
         Raises
         ------
         FeedError
             If the feed does not fit; nothing has changed then.
+        GraphError
+            If an index that the run computed is out of range; no variable has changed then.
         NumericsError
-            With ``check_numerics``; nothing has changed then.
+            With ``check_numerics``; no variable has changed then.
+        CompileError
+            With ``verify``, at the first run; no variable has changed then.
         """
         feeds, batch = self._checker.check({} if feed is None else feed)
         with self._graph.store.lock, _postponed_interrupts(bool(self._written)):

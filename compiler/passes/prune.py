@@ -1,8 +1,8 @@
 """Keep what a plan needs: its fetches, its assigns and their ancestors.
 
 Before: the fetches and updates that the user named, in one mode.
-After: no more than they depend on. A fetched assign became its value, and is carried out; so is every assign that something else
-reads from. Nodes that only stop gradients are gone.
+After: no more than they depend on. A fetched assign became its value, and is carried out; so is every assign that
+something else reads from. Nodes that only stop gradients are gone.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class PlanBuilder:
         return replace(whole, spec=node.spec, offset=destination.offset, strides=destination.strides)
 
     def _reusable(self, node: Node, given: Node, position: int, needs: KernelNeeds) -> View | None:
-        """Return the memory of an input that dies here, if all of it fits the result and the kernel reads it in step."""
+        """Return the memory of an input that dies here, if it fits the result and the kernel reads it in step."""
         view = self.view(given)
         storage = self.storages[view.storage]
         if storage.kind != "arena" or self.last_read[self.memory_of[given]] != position:

@@ -114,7 +114,7 @@ class _Memory:
         for node, view in plan.views.items():
             span = self._span(node, view)
             if isinstance(node.op, Concat):
-                self.wholes |= {place: node for place in places_of_parts(node, span, batch)}
+                self.wholes |= dict.fromkeys(places_of_parts(node, span, batch), node)
         for storage in plan.storages:
             if storage.kind in ("variable", "constant"):
                 self._hold(storage.node, View(storage.index, storage.node.spec))

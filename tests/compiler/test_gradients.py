@@ -17,12 +17,14 @@ from graphnn.ops.state import Variable
 Array = np.ndarray
 
 
-def slopes(build: Callable[..., Node | Sequence[Node]], *points: float | Array, **options: bool) -> list[Array]:
+def slopes(
+    build: Callable[..., Node | Sequence[Node]], *points: float | Array, allow_unused: bool = False
+) -> list[Array]:
     """Return the gradients of what `build` makes by each of its float64 inputs, at points."""
     arrays = [np.asarray(point, np.float64) for point in points]
     with Graph():
         xs = [placeholder(f"x{number}", array.shape, "float64") for number, array in enumerate(arrays)]
-        found = gradients(build(*xs), xs, **options)
+        found = gradients(build(*xs), xs, allow_unused=allow_unused)
     return evaluate(found, dict(zip(xs, arrays, strict=True)))
 
 

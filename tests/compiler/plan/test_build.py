@@ -204,7 +204,9 @@ READERS: dict[str, Callable[[Node], Node]] = {
     "concat": lambda y: ops.concat([y, y * 2, y], 1),
     "slice": lambda y: y[1:, ::-1] * 2,
     "one_hot": lambda y: ops.one_hot(y.astype("int32"), 3),
-    "cross_entropy": lambda y: ops.cross_entropy(y.transpose(0, 2, 1), y[:, :, 0].astype("int32") * 0, reduction="none"),
+    "cross_entropy": lambda y: ops.cross_entropy(
+        y.transpose(0, 2, 1), y[:, :, 0].astype("int32") * 0, reduction="none"
+    ),
 }
 
 
@@ -291,11 +293,8 @@ def test_lifetimes_reach_from_the_first_to_the_last_use() -> None:
 def test_lower_bound_is_the_largest_sum_of_live_bytes() -> None:
     network = lenet(size=12)
     plan = compiled([network.loss, network.logits], network.updates, max_batch=3).plan
-    sums = [
-        sum(-(-storage.nbytes // ALIGNMENT) * ALIGNMENT for storage in arena(plan) if storage.first <= n <= storage.last)
-        for n in range(len(plan.steps))
-    ]
-    assert plan.lower_bound_bytes == max(sums)
+    alive = [[s.nbytes for s in arena(plan) if s.first <= step <= s.last] for step in range(len(plan.steps))]
+    assert plan.lower_bound_bytes == max(sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes) for sizes in alive)
     assert plan.lower_bound_bytes <= plan.arena_bytes <= 1.05 * plan.lower_bound_bytes
 
 

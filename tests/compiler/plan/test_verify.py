@@ -242,10 +242,7 @@ def test_result_of_another_shape_is_found(simple: Plan) -> None:
 def test_result_whose_elements_share_bytes_is_found(simple: Plan) -> None:
     first = simple.steps[0]
     squeezed = replace(first.writes[0], strides=(1, 1))
-    everywhere = [replace(step, reads=tuple(squeezed if r == first.writes[0] else r for r in step.reads))
-                  for step in simple.steps]
-    wrong = replace(simple, steps=(replace(first, writes=(squeezed,)), *everywhere[1:]))
-    wrong = replace(wrong, views={**simple.views, first.node: squeezed})
+    wrong = replaced_view(simple, first.writes[0], squeezed)
     refuse(wrong, "writes several elements of its result to the same bytes", first.node)
 
 
@@ -336,7 +333,6 @@ def test_strides_that_are_right_for_one_batch_size_alone_are_found() -> None:
         turned = ops.exp(x).T
         plan = compiled([ops.softmax(ops.tanh(turned))], max_batch=2).plan
     number = number_of(plan, "tanh")
-    (read,) = plan.steps[number].reads
     (write,) = plan.steps[number].writes
     assert write.strides is None
     right = replace(write, strides=(2, 1))  # at 2 examples; at 1 the rows are 1 apart
@@ -552,8 +548,11 @@ def change_value(plan: Plan, generator: np.random.Generator) -> Plan:
         return plan
     number = any_index(generator, plan.steps)
     step = plan.steps[number]
-    view = other_view(plan, step.writes[0], generator)
-    old = step.writes[0]
+    return replaced_view(plan, step.writes[0], other_view(plan, step.writes[0], generator))
+
+
+def replaced_view(plan: Plan, old: View, view: View) -> Plan:
+    """Return the plan with another view wherever one occurs."""
 
     def moved(call: KernelCall) -> KernelCall:
         reads = tuple(view if read == old else read for read in call.reads)

@@ -76,7 +76,7 @@ def test_every_swap_of_dependent_groups_is_found(sound: Schedule) -> None:
     for place in range(len(body) - 1):
         one, other = body[place : place + 2]
         swapped = replace(sound, body=(*body[:place], other, one, *body[place + 2 :]))
-        edges = {reader: write for reader, write in write_edges(sound.subgraph)}
+        edges = dict(write_edges(sound.subgraph))
         dependent = set(other.inputs) & set(one.nodes) or any(edges.get(node) in other.nodes for node in one.nodes)
         if dependent:
             with pytest.raises(CompileError):
@@ -203,11 +203,11 @@ def looped() -> tuple[Schedule, dict[str, Node]]:
         loss = z.sum()
         slope = x.T @ z
         update = ops.assign(w, w - slope)
-    inside: Body = (single(y), single(z), single(loss), single(x.T), single(slope))
     names = {"y": y, "z": z, "loss": loss, "slope": slope, "moved": update.inputs[1], "update": update}
     transposed = slope.inputs[0]
     inside = (single(y), single(z), single(loss), single(transposed), single(slope))
-    region = Region("batch", 16, inside, private=(y, z, transposed), combine=(Combine(loss, "sum"), Combine(slope, "sum")))
+    combine = (Combine(loss, "sum"), Combine(slope, "sum"))
+    region = Region("batch", 16, inside, private=(y, z, transposed), combine=combine)
     body: Body = (region, single(names["moved"]), single(update))
     return Schedule(Subgraph((loss,), (update,)), body), names
 
@@ -244,9 +244,7 @@ def test_region_without_work_is_found(looped: tuple[Schedule, dict[str, Node]]) 
 
 
 @pytest.mark.parametrize("name", ["loss", "slope"])
-def test_value_that_leaves_without_being_combined_is_found(
-    looped: tuple[Schedule, dict[str, Node]], name: str
-) -> None:
+def test_value_that_leaves_without_being_combined_is_found(looped: tuple[Schedule, dict[str, Node]], name: str) -> None:
     schedule, names = looped
     kept = tuple(each for each in region_of(schedule).combine if each.node is not names[name])
     refuse(changed(schedule, combine=kept), "leaves a region without being combined", names[name])

@@ -100,7 +100,7 @@ def feeds_at(found: RandomGraph, batch: int) -> dict[Node, np.ndarray]:
 
 
 def check_batches(seed: int) -> int:
-    """Compare one plan at all batch sizes with a plan for each; return how many of them plain evaluation could judge."""
+    """Compare one plan at all batch sizes with a plan for each; return how many plain evaluation could judge."""
     found = random_graph(seed)
     before = variables_of(found)
     shared = executor_for(found)

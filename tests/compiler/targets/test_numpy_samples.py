@@ -1,4 +1,4 @@
-"""Every sample of every op, and its gradients, as a verified plan on NumPy: equal to plain evaluation at each batch size."""
+"""Every sample of every op, with its gradients, as a verified plan on NumPy: equal to plain evaluation."""
 
 from __future__ import annotations
 
