@@ -12,6 +12,7 @@ from graphnn.ops.broadcasting import Binary, Elementwise, Gradient, Value, broad
 from graphnn.ops.context import apply, current_graph
 from graphnn.ops.errors import DTypeError
 from graphnn.ops.node import Node, node_method
+from graphnn.ops.source import caller
 from graphnn.ops.spec import TensorSpec
 from graphnn.ops.state import constant
 
@@ -132,7 +133,21 @@ def not_equal(a: Value, b: Value) -> Node:
 
 
 def where(condition: Value, a: Value, b: Value) -> Node:
-    """Choose from `a` where the bool `condition` holds, else from `b`."""
+    """Choose from `a` where the bool `condition` holds, else from `b`.
+
+    Raises
+    ------
+    DTypeError
+        If the condition is not bool, or a plain Python bool: ``x == 1`` compares nodes, not values, and gives one.
+    """
+    if isinstance(condition, bool):
+        raise DTypeError(
+            f"where: the condition is the plain value {condition}",
+            expected="a node, or an array, of type bool",
+            actual=repr(condition),
+            where=str(caller()),
+            hint="ops.equal(x, 1) compares values; the operator == compares nodes",
+        )
     graph = next((value.graph for value in (condition, a, b) if isinstance(value, Node)), None) or current_graph()
     with graph:
         if not isinstance(condition, Node):

@@ -170,31 +170,31 @@ class Node:
     def __getitem__(self, index: Any) -> Node:
         return _functions["getitem"](self, index)
 
-    # Methods named as in NumPy and PyTorch.
+    # Methods and arguments named as in NumPy; an axis may be several.
 
-    def sum(self, axes: Axes = None, keepdims: bool = False) -> Node:
+    def sum(self, axis: Axes = None, keepdims: bool = False) -> Node:
         """Sum over axes; see `ops.sum`."""
-        return _functions["sum"](self, axes, keepdims)
+        return _functions["sum"](self, axis, keepdims)
 
-    def mean(self, axes: Axes = None, keepdims: bool = False) -> Node:
+    def mean(self, axis: Axes = None, keepdims: bool = False) -> Node:
         """Mean over axes; see `ops.mean`."""
-        return _functions["mean"](self, axes, keepdims)
+        return _functions["mean"](self, axis, keepdims)
 
-    def max(self, axes: Axes = None, keepdims: bool = False) -> Node:
+    def max(self, axis: Axes = None, keepdims: bool = False) -> Node:
         """Largest value over axes; see `ops.max`."""
-        return _functions["max"](self, axes, keepdims)
+        return _functions["max"](self, axis, keepdims)
 
-    def min(self, axes: Axes = None, keepdims: bool = False) -> Node:
+    def min(self, axis: Axes = None, keepdims: bool = False) -> Node:
         """Smallest value over axes; see `ops.min`."""
-        return _functions["min"](self, axes, keepdims)
+        return _functions["min"](self, axis, keepdims)
 
     def argmax(self, axis: int = -1, keepdims: bool = False) -> Node:
         """Position of the largest value along an axis; see `ops.argmax`."""
         return _functions["argmax"](self, axis, keepdims)
 
-    def variance(self, axes: Axes = None, keepdims: bool = False, correction: int = 0) -> Node:
+    def variance(self, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Node:
         """Variance over axes; see `ops.variance`."""
-        return _functions["variance"](self, axes, keepdims, correction)
+        return _functions["variance"](self, axis, keepdims, correction)
 
     def reshape(self, *shape: Any) -> Node:
         """Return the same elements in another shape, given as one tuple or as arguments; see `ops.reshape`."""
@@ -217,13 +217,13 @@ class Node:
         """Join axes into one; see `ops.flatten`."""
         return _functions["flatten"](self, start_axis, end_axis)
 
-    def squeeze(self, axes: Axes = None) -> Node:
+    def squeeze(self, axis: Axes = None) -> Node:
         """Drop axes of size 1; see `ops.squeeze`."""
-        return _functions["squeeze"](self, axes)
+        return _functions["squeeze"](self, axis)
 
-    def expand_dims(self, axes: int | Iterable[int]) -> Node:
+    def expand_dims(self, axis: int | Iterable[int]) -> Node:
         """Insert axes of size 1; see `ops.expand_dims`."""
-        return _functions["expand_dims"](self, axes)
+        return _functions["expand_dims"](self, axis)
 
     def astype(self, dtype: DTypeLike) -> Node:
         """Convert the elements; see `ops.cast`."""
@@ -237,6 +237,13 @@ class Node:
     # What a node can't do, with what to do instead.
 
     __array_ufunc__ = None  # so that `array + node` calls Node.__radd__
+
+    def __array_function__(self, function: object, *_: object) -> NoReturn:
+        name = getattr(function, "__name__", "this function")
+        self._refuse(f"value for numpy.{name}", f"ops has graphnn's functions; a node has methods such as node.{name}()")
+
+    def __copy__(self) -> Node:
+        return self  # nodes do not change, and compare by identity
 
     def _refuse(self, what: str, instead: str) -> NoReturn:
         raise TypeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import operator
@@ -15,9 +16,9 @@ import pytest
 
 from graphnn.compiler.gradients import gradients
 from graphnn.compiler.reference import evaluate
-from graphnn.ops import Graph, Node, current_graph, dtypes
+from graphnn.ops import Graph, Node, current_graph, dtypes, where
 from graphnn.ops.elementwise import Add, exp, maximum, relu
-from graphnn.ops.errors import GraphError, ShapeError
+from graphnn.ops.errors import DTypeError, GraphError, ShapeError
 from graphnn.ops.state import assign, constant, placeholder, variable
 
 
@@ -216,7 +217,7 @@ def test_source_of_all_that_a_library_function_makes_is_the_line_that_called_it(
     with Graph() as graph:
         x = placeholder("x", (None, 4))
         count = len(graph.nodes)
-        x.variance(axes=-1)
+        x.variance(axis=-1)
         here = line() - 1
     made = graph.nodes[count:]
     assert len(made) > 3
@@ -374,7 +375,7 @@ def test_methods_are_those_of_numpy() -> None:
         x = placeholder("x", (1, 3, 4))
         pairs: list[tuple[Node, Any]] = [
             (x.sum(), values.sum()),
-            (x.sum(axes=(0, 2), keepdims=True), values.sum((0, 2), keepdims=True)),
+            (x.sum(axis=(0, 2), keepdims=True), values.sum((0, 2), keepdims=True)),
             (x.mean(1), values.mean(1)),
             (x.max(-1), values.max(-1)),
             (x.min(), values.min()),
@@ -507,3 +508,23 @@ def test_updates_are_kept_in_order() -> None:
     assert graph.updates == tuple(steps)
     with pytest.raises(TypeError):
         graph.variables["c"] = a  # type: ignore[index]  # read-only
+
+
+def test_numpy_functions_point_to_ops() -> None:
+    with Graph():
+        x = placeholder("x", (3,))
+    with pytest.raises(TypeError, match=r"numpy\.mean.*\n.*test_graph.*\n.*ops"):
+        np.mean(x)
+
+
+def test_a_copy_is_the_node_itself() -> None:
+    with Graph():
+        x = placeholder("x", (3,))
+    assert copy.copy(x) is x
+
+
+def test_where_refuses_what_the_operator_for_identity_gives() -> None:
+    with Graph():
+        x = placeholder("x", (3,))
+        with pytest.raises(DTypeError, match=r"ops\.equal"):
+            where(x == 1, x, 5.0)  # type: ignore[comparison-overlap]  # the mistake that is tested

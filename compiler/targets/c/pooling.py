@@ -317,12 +317,23 @@ def _covers(window: Window, size: int, positions: int) -> bool:
     )
 
 
+def _larger(kind: str) -> list[str]:
+    """Print the larger one of `value` and what was best, NaN if either is.
+
+    Two choices rather than one with `||`, of which gcc would make branches instead of vector instructions.
+    """
+    return [
+        f"    const {kind} larger = value > {{best}} ? value : {{best}};",
+        "    {best} = value != value ? value : larger;",
+    ]
+
+
 def _max_pool(node: Node) -> _Pooling:
     kind = C_TYPES[node.dtype]
     place = [
         "{{",
         f"    const {kind} value = image[{{at}}];",
-        "    {best} = (value > {best}) | (value != value) ? value : {best};",
+        *_larger(kind),
         "}}",
     ]
     best = _Kept(kind, "best", _lowest(node), "image[{at}]")
@@ -340,7 +351,7 @@ def _max_pool_indices(node: Node) -> _Pooling:
         f"    const {kind} value = image[{{at}}];",
         "    const int better = -((value > {best}) | ((value != value) & ({best} == {best})));",
         "    {index} ^= ({index} ^ {number}) & better;",
-        "    {best} = (value > {best}) | (value != value) ? value : {best};",
+        *_larger(kind),
         "}}",
     ]
     return _forward(node, kept, place, converted=f"to[{{window}}] = ({C_TYPES[node.dtype]}){{index}};")
@@ -357,7 +368,10 @@ def _max_pool_gather(node: Node) -> _Pooling:
 def _max_pool_gradient(node: Node) -> _Pooling:
     count = _areas(node, node.inputs[0])[1]
     indices = f"const {C_TYPES[node.inputs[1].dtype]} *restrict indices = x1 + c * {count} * LANES;"
-    kept = [_Kept("int", "index", "indices[{window}]", apart=True), _Kept("uint32_t", "bits", "gn_bits_of(from[{window}])")]
+    kept = [
+        _Kept("int", "index", "indices[{window}]", apart=True),
+        _Kept("uint32_t", "bits", "gn_bits_of(from[{window}])"),
+    ]
     return _backward(node, kept, "gn_float_of({bits} & -(uint32_t)({index} == {number}))", [indices])
 
 
