@@ -52,6 +52,14 @@ PEERS: Mapping[str, Competitor] = MappingProxyType(
                 "pytorch-channels-last", "PyTorch, channels last", "torch", "pytorch", "channels-last", caches=False
             ),
             Competitor("pytorch-compile", "PyTorch, torch.compile", "torch", "pytorch", "compile", caches=True),
+            Competitor(
+                "pytorch-compile-channels-last",
+                "PyTorch, torch.compile, channels last",
+                "torch",
+                "pytorch",
+                "compile-channels-last",
+                caches=True,
+            ),
             Competitor("jax", "JAX, jit", "jax", "jax", "channels-first", caches=True),
             Competitor("jax-channels-last", "JAX, jit, channels last", "jax", "jax", "channels-last", caches=True),
             Competitor(

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 
-import graphnn as gn
 import numpy as np
-from graphnn import ops
 
+import graphnn as gn
 from benchmarks.timing import interleaved, machine, summary
+from graphnn import ops
 
 SHAPE = (100, 6, 28, 28)
 WINDOW = 2

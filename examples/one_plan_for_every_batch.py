@@ -1,7 +1,8 @@
 """One plan serves every batch size up to the largest: the last, smaller batch of an epoch needs nothing special."""
 
-import graphnn as gn
 import numpy as np
+
+import graphnn as gn
 
 with gn.Graph():
     images = gn.placeholder("images", (None, 1, 28, 28), "uint8")

@@ -12,6 +12,7 @@ class Residual(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: gn.Node) -> gn.Node:
+        """Add what two convolutions make of `x`."""
         return x + self.conv2(ops.relu(self.conv1(x)))
 
 

@@ -1,7 +1,8 @@
 """Gradients are nodes, so they have gradients too: a Hessian-vector product without the Hessian."""
 
-import graphnn as gn
 import numpy as np
+
+import graphnn as gn
 from graphnn import ops
 
 with gn.Graph():

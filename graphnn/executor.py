@@ -40,18 +40,20 @@ class Executor:
     updates : Node or iterable of Node
         Assign nodes that each run carries out, such as what `Optimizer.minimize` returns.
     device : {"cpu", "numpy"}
-        Where to run. ``"numpy"`` is the reference.
+        Where to run. ``"cpu"`` compiles the plan as C; where there is no C compiler, NumPy runs it. ``"numpy"`` is the
+        reference.
     max_batch : int, optional
         The largest batch; required where anything that is computed has a batch axis. Memory is planned for it.
     training : bool, optional
         Which branch of `ops.when_training` counts. By default, training if there are updates.
     threads : int, optional
-        Threads of compiled targets. NumPy's matrix library decides for itself.
+        Threads of compiled code; by default one for each core. NumPy's matrix library decides for itself.
     verify : bool
         At the first run, evaluate the graph after each compiler pass and name the pass, or the target, that changed
         a number.
     check_numerics : bool
-        Raise at the first step that gives NaN or infinity; no variable changes then.
+        Raise at the first step that gives NaN or infinity; no variable changes then. Compiled code has no results
+        between its ops to look at, so that NumPy runs the plan.
 
     Raises
     ------
@@ -87,10 +89,10 @@ class Executor:
         assigns = _assigns(updates)
         roots = (*self._fetches, *assigns)
         self._graph = _graph_of(roots)
-        self._target = target_for(device)
+        self.threads = None if threads is None else _positive("threads", threads)
+        self._target = target_for(device, self.threads, check_numerics)
         self._training = bool(assigns) if training is None else training
         self._check_numerics = check_numerics
-        self.threads = None if threads is None else _positive("threads", threads)
         checks, may_fail = index_checks(roots, self._training)
         self._compiled = compile_graph(
             self._fetches,

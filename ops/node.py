@@ -240,7 +240,7 @@ class Node:
 
     def __array_function__(self, function: object, *_: object) -> NoReturn:
         name = getattr(function, "__name__", "this function")
-        self._refuse(f"value for numpy.{name}", f"ops has graphnn's functions; a node has methods such as node.{name}()")
+        self._refuse(f"value for numpy.{name}", f"use the functions of ops, or the node's methods, as in node.{name}()")
 
     def __copy__(self) -> Node:
         return self  # nodes do not change, and compare by identity

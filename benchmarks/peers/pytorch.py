@@ -57,11 +57,11 @@ class TorchTraining:
 
 
 def start(network: Network, weights: Arrays, threads: int, variant: str) -> Training:
-    """Return the training; variants are "eager", "channels-last" and "compile"."""
+    """Return the training; variants are "eager", "compile", "channels-last" and "compile-channels-last"."""
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(threads)
-    memory_format = torch.channels_last if variant == "channels-last" else torch.contiguous_format
-    return TorchTraining(network, weights, memory_format, compiled=variant == "compile")
+    memory_format = torch.channels_last if variant.endswith("channels-last") else torch.contiguous_format
+    return TorchTraining(network, weights, memory_format, compiled=variant.startswith("compile"))
 
 
 def _layer(layer: Layer) -> Any:

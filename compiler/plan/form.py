@@ -106,6 +106,25 @@ def row_major_strides(shape: Shape) -> tuple[Extent, ...]:
 
 
 @dataclass(frozen=True)
+class InnerStep:
+    """A step inside a kernel call that is a whole program: what a native segment does, one line each.
+
+    Attributes
+    ----------
+    kernel : str
+        What it computes, in the names of ops.
+    nodes : tuple of Node
+        The nodes that it computes.
+    place : str
+        When it runs, and where its result lies.
+    """
+
+    kernel: str
+    nodes: tuple[Node, ...]
+    place: str
+
+
+@dataclass(frozen=True)
 class KernelCall:
     """One step: a kernel reads views and writes views.
 
@@ -123,6 +142,8 @@ class KernelCall:
         Storages for intermediate results.
     group : int
         Number of the schedule's group that it belongs to.
+    inner : tuple of InnerStep
+        What a native segment does.
     """
 
     kernel: str
@@ -131,6 +152,7 @@ class KernelCall:
     writes: tuple[View, ...]
     workspaces: tuple[int, ...] = ()
     group: int = 0
+    inner: tuple[InnerStep, ...] = ()
 
     @property
     def node(self) -> Node:

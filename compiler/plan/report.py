@@ -44,6 +44,10 @@ def _step_rows(plan: Plan) -> Iterable[Sequence[str]]:
             ", ".join(f"#{view.storage}" for view in step.writes),
             f"{step.node.source.file}:{step.node.source.line}",
         )
+        for place, inner in enumerate(step.inner):
+            node = inner.nodes[-1]
+            at = f"{node.source.file}:{node.source.line}"
+            yield (f"{number}.{place}", "", inner.kernel, node.name, str(node.spec), "", inner.place, at)
 
 
 def _storage_rows(plan: Plan) -> Iterable[Sequence[str]]:
@@ -149,6 +153,16 @@ def as_json(plan: Plan) -> dict[str, object]:
             "writes": [view.storage for view in call.writes],
             "workspaces": list(call.workspaces),
             "at": f"{call.node.source.file}:{call.node.source.line}",
+            "inner": [
+                {
+                    "kernel": inner.kernel,
+                    "nodes": [node.name for node in inner.nodes],
+                    "result": str(inner.nodes[-1].spec),
+                    "place": inner.place,
+                    "at": f"{inner.nodes[-1].source.file}:{inner.nodes[-1].source.line}",
+                }
+                for inner in call.inner
+            ],
         }
 
     def storage(entry: Storage) -> dict[str, object]:

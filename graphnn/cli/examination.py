@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shutil
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
@@ -28,7 +26,7 @@ class Finding:
     advice: str = ""
 
 
-CORE = ("numpy", "networkx", "click", "rich")
+CORE = ("numpy", "networkx", "click", "rich", "platformdirs")
 EXTRAS = (
     ("matplotlib", ("matplotlib",), 'pip install "graphnn[plot]"', "draws curves"),
     ("cupy", ("cupy-cuda12x", "cupy-cuda13x", "cupy"), 'pip install "graphnn[cuda12]" (or cuda13)', "NVIDIA GPUs"),
@@ -104,20 +102,21 @@ def machine() -> Iterator[Finding]:
     """Yield what the machine has."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("processors", f"{usable} usable of {os.cpu_count()}", "known")
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", ""), "cc", "gcc", "clang"))), None)
+    yield _compiler()
+
+
+def _compiler() -> Finding:
+    """Say which C compiler is used, or why there is none and what to install."""
+    from graphnn.compiler.targets.c.toolchain import find_compiler, unavailable_reason
+
+    compiler = find_compiler()
     if compiler is None:
-        yield Finding("C compiler", "none found", "known")
-    else:
-        yield Finding("C compiler", f"{compiler}: {_first_line(compiler)}", "known")
-
-
-def _first_line(compiler: str) -> str:
-    """Return what a compiler says it is."""
-    try:
-        result = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"does not start ({error})"
-    return next(iter(result.stdout.splitlines()), "says nothing of its version")
+        return Finding(
+            "C compiler", f"none: {unavailable_reason()}", "absent", "install gcc, clang or the package ziglang"
+        )
+    threads = "OpenMP" if compiler.threads else "no OpenMP"
+    text = f"{' '.join(compiler.command)}: {compiler.version}; vectors of {compiler.vector_bytes} bytes, {threads}"
+    return Finding("C compiler", text, "known")
 
 
 def devices() -> Iterator[Finding]:

@@ -248,12 +248,13 @@ def _divisor(pooling: _Pooling, whole: bool) -> list[str]:
         return []
     if whole:
         return [f"const float divisor = {op.places};"]
-    counts = []
-    for window, start, size in zip(op.windows, ("top", "left"), pooling.size, strict=True):
+    lines = []
+    for window, start, name, size in zip(op.windows, ("top", "left"), ("rows", "columns"), pooling.size, strict=True):
         before, after = window.padding if op.count_include_pad else (0, 0)
+        first = f"({start} > {-before} ? {start} : {-before})"
         end = f"({start} + {window.span} < {size + after} ? {start} + {window.span} : {size + after})"
-        counts.append(f"({end} - ({start} > {-before} ? {start} : {-before}))")
-    return [f"const float divisor = (float)({' * '.join(counts)});"]
+        lines.append(f"const int64_t {name} = {end} - {first};")
+    return [*lines, "const float divisor = (float)(rows * columns);"]
 
 
 # What each op does.

@@ -100,8 +100,10 @@ def bind_max_pool_indices(
     largest, collected, wins, numbers = workspaces
     found = places(op, spatial(x.shape), spatial(out.shape))
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    parts = (out, largest, collected, wins, numbers)
-    views = [(p.number, p.of_image(x), *(p.of_windows(part) for part in parts)) for p in found]
+    views = [
+        (place.number, place.of_image(x), [place.of_windows(part) for part in (out, largest, collected, wins, numbers)])
+        for place in found
+    ]
     first_number = np.zeros(out.shape, out.dtype)
     for place in reversed(found):
         place.of_windows(first_number)[...] = place.number
@@ -110,7 +112,7 @@ def bind_max_pool_indices(
         # A window's first place counts until another is larger: `lowest` itself may be the largest value there is.
         np.copyto(out, first_number)
         largest.fill(lowest)
-        for number, seen, position, best, element, better, numbered in views:
+        for number, seen, (position, best, element, better, numbered) in views:
             np.copyto(element, seen)
             np.greater(element, best, out=better)
             np.maximum(best, element, out=best)
@@ -127,9 +129,7 @@ def has_nan(x: np.ndarray) -> bool:
     return x.dtype.kind == "f" and math.isnan(np.add.reduce(x, axis=None))
 
 
-def _gradient_workspaces(
-    _: MaxPool2dGradient, __: TensorSpec, inputs: Sequence[TensorSpec]
-) -> tuple[TensorSpec, ...]:
+def _gradient_workspaces(_: MaxPool2dGradient, __: TensorSpec, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     dy, _indices = inputs
     return dy.with_dtype(dtypes.bool), dy, dy
 

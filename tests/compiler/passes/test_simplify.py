@@ -18,6 +18,7 @@ from graphnn.ops.broadcasting import Cast
 from graphnn.ops.dtypes import float32
 from graphnn.ops.elementwise import Divide, Power
 from graphnn.ops.shape import BroadcastTo, Reshape, Transpose
+from graphnn.ops.state import Constant
 
 Rule = Callable[[Node], Node]
 
@@ -186,6 +187,16 @@ def test_numbers_of_bfloat16_are_not_taken_for_their_bits() -> None:
         y = x * constant(0.0, "bfloat16") + constant(0.0, "bfloat16")
     old, new = evaluate([y, settled(y).fetches[0]], {x: np.array([1, 2, np.inf], np.float32)})
     np.testing.assert_array_equal(new, old)
+
+
+def test_number_of_bfloat16_whose_bits_are_those_of_one_is_not_neutral() -> None:
+    with Graph():
+        x = placeholder("x", (3,), "bfloat16")
+        tiny = constant(2.0**-133, "bfloat16")  # the bit pattern 1
+        y = x * tiny
+    assert isinstance(tiny.op, Constant)
+    assert tiny.op.value == 1
+    assert settled(y).fetches == (y,)
 
 
 @pytest.mark.parametrize("op", [Divide(), Power()])

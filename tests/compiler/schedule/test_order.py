@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from compiler_checks import compiled
 from graphnn import ops
@@ -46,9 +47,10 @@ def test_reader_of_a_view_runs_before_the_write() -> None:
     assert nodes.index(reader) < nodes.index(update)
 
 
-def three_layers(layers: int = 3) -> tuple[list[Node], list[Node], Node]:
-    """Return weights, updates by gradient descent with momentum, and the loss."""
+def three_layers(layers: int = 3, scheduled: bool = False) -> tuple[list[Node], list[Node], Node]:
+    """Return weights, updates by gradient descent with momentum, which may follow a schedule, and the loss."""
     with Graph():
+        step = variable("step", 0.0, trainable=False)
         x = placeholder("x", (None, 8))
         weights = [variable(f"w{number}", np.eye(8, dtype=np.float32)) for number in range(layers)]
         y = x
@@ -58,13 +60,15 @@ def three_layers(layers: int = 3) -> tuple[list[Node], list[Node], Node]:
         updates = []
         for weight, slope in zip(weights, gradients(loss, weights), strict=True):
             velocity = variable(f"{weight.name}.velocity", np.zeros((8, 8), np.float32), trainable=False)
-            moved = velocity * 0.9 + slope
+            decay = ops.exp(ops.tanh(step) - 1) if scheduled else 0.9
+            moved = velocity * decay + slope
             updates += [ops.assign(velocity, moved), ops.assign(weight, weight - moved * 0.1)]
     return weights, updates, loss
 
 
-def test_update_runs_right_after_its_gradient() -> None:
-    weights, updates, loss = three_layers()
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_update_runs_right_after_its_gradient(scheduled: bool) -> None:
+    weights, updates, loss = three_layers(scheduled=scheduled)
     schedule = compiled([loss], updates, max_batch=4).schedule
     groups = [group.nodes for group in schedule.groups]
     written = [

@@ -11,7 +11,10 @@ from click.testing import Result
 
 import graphnn.data
 from graphnn.cli import examination
-from graphnn.compiler.targets import devices
+from graphnn.compiler.target import Target
+from graphnn.compiler.targets.c import toolchain
+from graphnn.compiler.targets.c.build import Compiler
+from graphnn.compiler.targets.numpy.target import NumpyTarget
 
 Command = Callable[..., Result]
 MNIST = Path(graphnn.data.__file__).parent / "mnist"
@@ -96,39 +99,34 @@ def test_device_that_computes_wrongly(run: Command, monkeypatch: pytest.MonkeyPa
 
 
 def test_device_that_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken:
-        def __init__(self) -> None:
+    def broken(device: str, *_: object) -> Target:
+        if device == "cpu":
             raise RuntimeError("no driver")
+        return NumpyTarget()
 
-    monkeypatch.setitem(devices.DEVICES, "cuda", Broken)
+    monkeypatch.setattr("graphnn.executor.target_for", broken)
 
     found = {finding.subject: finding for finding in examination.devices()}
 
-    assert found["cuda"].text == "fails: RuntimeError: no driver"
-    assert found["cuda"].state == "wrong"
+    assert found["cpu"].text == "fails: RuntimeError: no driver"
+    assert found["cpu"].state == "wrong"
     assert found["numpy"].text == "ready"
 
 
-def test_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def compiler() -> str:
+def test_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiler() -> examination.Finding:
         (found,) = (finding for finding in examination.machine() if finding.subject == "C compiler")
-        assert found.state == "known"
-        return found.text
+        return found
 
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
-    assert compiler() == "none found"
+    there = Compiler(("/bin/tiny-cc",), "tiny cc 1.2", "some processor", vector_bytes=32, threads=True)
+    monkeypatch.setattr(toolchain, "find_compiler", lambda: there)
+    assert compiler().state == "known"
+    assert compiler().text == "/bin/tiny-cc: tiny cc 1.2; vectors of 32 bytes, OpenMP"
 
-    script = tmp_path / "clang"
-    script.write_text("#!/bin/sh\necho tiny clang 1.2\necho more\n")
-    script.chmod(0o700)
-    assert compiler() == f"{script}: tiny clang 1.2"
-
-    own = tmp_path / "own"
-    own.write_text("no program")
-    own.chmod(0o700)
-    monkeypatch.setenv("CC", str(own))
-    assert compiler().startswith(f"{own}: does not start (")
+    monkeypatch.setattr(toolchain, "find_compiler", lambda: None)
+    monkeypatch.setattr(toolchain, "unavailable_reason", lambda: "install one")
+    assert compiler().state == "absent"
+    assert compiler().text == "none: install one"
 
 
 def test_damaged_data(tmp_path: Path) -> None:

@@ -63,15 +63,18 @@ def test_training_plan_is_that_of_train(optimizer: str, run: Command) -> None:
 def test_batch_decides_the_size(run: Command) -> None:
     small, large = (json.loads(run("plan", "lenet", "--batch", n, "--json").stdout) for n in (1, 100))
 
-    assert large["arena_bytes"] > 20 * small["arena_bytes"]
+    assert large["arena_bytes"] > small["arena_bytes"]
 
 
 def test_steps_point_at_the_line_that_calls_the_model(run: Command) -> None:
-    steps = json.loads(run("plan", "lenet", "--json").stdout)["steps"]
+    steps = [
+        inner for step in json.loads(run("plan", "lenet", "--json").stdout)["steps"] for inner in (step, *step["inner"])
+    ]
 
     (file,) = {step["at"].rpartition(":")[0] for step in steps}
     assert Path(file) == Path(program_module.__file__)
-    assert "MODELS[model].build()(images)" in linecache.getline(file, int(steps[0]["at"].rpartition(":")[2]))
+    lines = {linecache.getline(file, int(step["at"].rpartition(":")[2])).strip() for step in steps}
+    assert any("MODELS[model].build()(images)" in line for line in lines)
 
 
 def test_unknown_model(run: Command) -> None:

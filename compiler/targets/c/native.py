@@ -1,0 +1,92 @@
+"""Find the stretches of a schedule that compiled code can compute whole: native segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphnn.compiler.schedule.form import Schedule
+from graphnn.compiler.targets.c.units import Kind, Unit, behind_alias, kind_of, units_of
+from graphnn.ops.loss import CrossEntropy
+from graphnn.ops.node import Node
+
+
+@dataclass(frozen=True)
+class NativeSegment:
+    """Neighbouring groups of a schedule that become one C function.
+
+    Attributes
+    ----------
+    units : tuple of Unit
+        What is computed, in the schedule's order.
+    nodes : tuple of Node
+        All nodes of the groups, those that cost nothing included.
+    outputs : tuple of Node
+        Values that others read later, or the user fetches; assigns among them.
+    """
+
+    units: tuple[Unit, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The values that come from outside."""
+        made = {unit.root for unit in self.units}
+        read = (behind_alias(given) for unit in self.units for given in unit.inputs)
+        return tuple(dict.fromkeys(value for value in read if value not in made))
+
+
+def native_segments(schedule: Schedule, checked_indices: bool) -> list[NativeSegment | Node]:
+    """Cut a schedule into native segments and single nodes that NumPy computes, in order.
+
+    Where indices are only known at run time, NumPy computes the ops that must refuse wrong ones.
+    """
+    readers: dict[Node, list[Node]] = {node: [] for node in schedule.subgraph.nodes}
+    for node in schedule.subgraph.nodes:
+        for given in dict.fromkeys(node.inputs):
+            readers[given].append(node)
+    kinds: dict[Node, Kind] = {}
+    for node in schedule.nodes:
+        kind = kind_of(node, readers[node])
+        if kind is not None and (checked_indices or not isinstance(node.op, CrossEntropy)):
+            kinds[node] = kind
+    parts: list[list[Unit] | Node] = []
+    members: list[list[Node]] = []
+    for group in schedule.groups:
+        if all(node in kinds for node in group.nodes):
+            if not parts or isinstance(parts[-1], Node):
+                parts.append([])
+                members.append([])
+            units = parts[-1]
+            assert isinstance(units, list)
+            units += units_of(group, kinds)
+            members[-1] += group.nodes
+        else:
+            parts += group.nodes
+    return _with_outputs(parts, members, schedule)
+
+
+def _with_outputs(
+    parts: Sequence[list[Unit] | Node], members: Sequence[list[Node]], schedule: Schedule
+) -> list[NativeSegment | Node]:
+    kept = {behind_alias(node) for node in schedule.subgraph.fetches} | set(schedule.subgraph.updates)
+    segment_of = {node: number for number, nodes in enumerate(members) for node in nodes}
+    for node in schedule.nodes:
+        for given in node.inputs:
+            value = behind_alias(given)
+            if segment_of.get(value) != segment_of.get(node):
+                kept.add(value)
+    result: list[NativeSegment | Node] = []
+    remaining = iter(members)
+    for part in parts:
+        if isinstance(part, Node):
+            result.append(part)
+            continue
+        nodes = next(remaining)
+        outputs = tuple(unit.root for unit in part if unit.root in kept)
+        if part:
+            result.append(NativeSegment(tuple(part), tuple(nodes), outputs))
+        else:
+            result.extend(nodes)
+    return result

@@ -1,0 +1,216 @@
+"""Print one native segment as C: a function for each unit, and the function that calls them level by level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from graphnn.compiler.targets.c.convolution import print_conv2d, print_conv2d_data_gradient
+from graphnn.compiler.targets.c.convolution_geometry import Conv2dGeometry
+from graphnn.compiler.targets.c.convolution_weight_gradient import (
+    print_conv2d_weight_gradient,
+    weight_gradient_accumulator_size,
+)
+from graphnn.compiler.targets.c.dense import Dense, print_dense, print_dense_weight_gradient, weight_gradient_floats
+from graphnn.compiler.targets.c.expressions import C_TYPES
+from graphnn.compiler.targets.c.loops import print_batch_sum, print_flat, print_lanes
+from graphnn.compiler.targets.c.rows import has_row_kernel, print_row_kernel
+from graphnn.compiler.targets.c.segment import Call, Place, SegmentPlan
+from graphnn.compiler.targets.c.units import Unit, behind_alias, example_shape, is_batched
+from graphnn.ops.conv import Conv2d, Conv2dDataGradient, Conv2dWeightGradient
+from graphnn.ops.matmul import MatMul
+from graphnn.ops.node import Node
+from graphnn.ops.shape import Transpose
+
+
+@dataclass(frozen=True)
+class UnitCode:
+    """A unit's C text and how it is called.
+
+    Attributes
+    ----------
+    name : str
+        The function's name.
+    text : str
+        The functions.
+    operands : tuple of Node
+        What is passed, in order, None for a null pointer; the result follows.
+    sum_bytes : int
+        For a sum over examples: bytes of what a thread adds up in.
+    has_finish : bool
+        Whether the sums need a last step; otherwise they are the result.
+    """
+
+    name: str
+    text: str
+    operands: tuple[Node | None, ...]
+    sum_bytes: int = 0
+    has_finish: bool = False
+
+
+def print_unit(unit: Unit, name: str, lanes: int) -> UnitCode:
+    """Print the functions of one unit."""
+    node = unit.root
+    title = f"/* kernel: {unit.label} ({', '.join(n.name for n in unit.nodes)}), "
+    title += f"{node.users_nodes[0].source.file}:{node.users_nodes[0].source.line} */\n"
+    code = _code(unit, name, lanes)
+    return UnitCode(name, title + code.text, code.operands, code.sum_bytes, code.has_finish)
+
+
+def _code(unit: Unit, name: str, lanes: int) -> UnitCode:
+    node = unit.root
+    match node.op:
+        case MatMul() if unit.kind == "lanes":
+            return _dense(node, name)
+        case MatMul():
+            a, b = node.inputs[0].inputs[0], node.inputs[1]
+            rows, columns = node.spec.static_shape
+            nbytes = 4 * weight_gradient_floats(rows, columns, lanes)
+            return UnitCode(name, print_dense_weight_gradient(rows, columns, name, lanes), (a, b), nbytes, True)
+        case Conv2d():
+            geometry = Conv2dGeometry.of(node.op, node.inputs[0].spec, node.inputs[1].spec)
+            return UnitCode(name, print_conv2d(name, geometry, lanes, bias=False, relu=False), (*node.inputs, None))
+        case Conv2dDataGradient():
+            geometry = Conv2dGeometry.of(node.op, node.spec, node.inputs[1].spec)
+            return UnitCode(name, print_conv2d_data_gradient(name, geometry, lanes), node.inputs)
+        case Conv2dWeightGradient():
+            geometry = Conv2dGeometry.of(node.op, node.inputs[0].spec, node.spec)
+            nbytes = 4 * weight_gradient_accumulator_size(geometry, lanes)
+            return UnitCode(name, print_conv2d_weight_gradient(name, geometry, lanes), node.inputs, nbytes, True)
+    if has_row_kernel(node):
+        return UnitCode(name, print_row_kernel(node, name), node.inputs)
+    if unit.kind == "lanes":
+        return UnitCode(name, print_lanes(unit, name), unit.inputs)
+    if unit.kind == "flat":
+        return UnitCode(name, print_flat(unit, name), unit.inputs)
+    nbytes = math.prod(node.spec.static_shape) * lanes * node.dtype.itemsize
+    return UnitCode(name, print_batch_sum(unit, name), unit.inputs, nbytes, True)
+
+
+def _dense(node: Node, name: str) -> UnitCode:
+    x, weight = node.inputs
+    inputs, outputs = weight.spec.static_shape
+    by_output, by_input = 1, outputs
+    if isinstance(weight.op, Transpose):
+        weight, by_output, by_input = weight.inputs[0], inputs, 1
+    return UnitCode(name, print_dense(Dense(inputs, outputs, by_output, by_input), name), (x, weight))
+
+
+def print_segment(plan: SegmentPlan, code: dict[Unit, UnitCode], name: str, lanes: int, threads: int) -> str:
+    """Print the whole translation unit of a segment."""
+    printer = _SegmentPrinter(plan, code, lanes, threads)
+    head = [f"#define LANES {lanes}", '#include "support.h"', ""]
+    functions = [code[call.unit].text + "\n" for call in plan.calls if call.unit is not None]
+    return "\n".join([*head, *functions, *printer.entry(name), ""])
+
+
+class _SegmentPrinter:
+    def __init__(self, plan: SegmentPlan, code: dict[Unit, UnitCode], lanes: int, threads: int) -> None:
+        self.plan = plan
+        self.code = code
+        self.lanes = lanes
+        self.threads = threads
+        self.argument = {node: place for place, node in enumerate(plan.arguments)}
+
+    def entry(self, name: str) -> Iterator[str]:
+        own_bytes = self.plan.own_bytes
+        yield "/* One run. `arguments`: values from outside. `scratch`: shared memory, then each thread's own. */"
+        yield '__attribute__((visibility("default")))'
+        yield f"int {name}(void *const *arguments, char *scratch, int64_t n)"
+        yield "{"
+        yield f"    const int64_t blocks = (n + LANES - 1) / LANES;  /* at most {self.lanes} examples each */"
+        yield f"    #pragma omp parallel num_threads({self.threads})"
+        yield "    {"
+        yield "        const int thread = omp_get_thread_num();"
+        yield "        char *const shared = scratch;"
+        yield f"        char *const own = scratch + {self.plan.shared_bytes} + (int64_t)thread * {own_bytes};"
+        yield f"        const int64_t first = blocks * thread / {self.threads};"
+        yield f"        const int64_t last = blocks * (thread + 1) / {self.threads};"
+        yield "        (void)own; (void)shared; (void)first; (void)last;"
+        for level, group in groupby(self.plan.calls, key=lambda call: call.level):
+            calls = list(group)
+            lines = self._region(calls) if level % 2 else self._between(calls)
+            yield from (line if line.startswith("#") else f"        {line}" for line in lines)
+        yield "    }"
+        yield "    return 0;"
+        yield "}"
+
+    def _between(self, calls: Sequence[Call]) -> Iterator[str]:
+        """Print what lies between regions; threads meet after each call."""
+        for call in calls:
+            assert call.unit is not None
+            pointers = [self._pointer(node, call.level) for node in self.code[call.unit].operands]
+            result = self._result(call.node, call.level)
+            yield f"{self.code[call.unit].name}({', '.join([*pointers, result, 'n'])});"
+            yield "#pragma omp barrier"
+
+    def _region(self, calls: Sequence[Call]) -> Iterator[str]:
+        sums = [call.unit for call in calls if call.unit is not None and call.unit.kind == "batch-sum"]
+        for unit in sums:
+            place = self._address(self.plan.sums[unit], unit.root)
+            yield f"memset({place}, 0, {self.code[unit].sum_bytes});"
+        yield "for (int64_t block = first; block < last; block++) {"
+        yield "    const int valid = n - block * LANES < LANES ? (int)(n - block * LANES) : LANES;"
+        yield "    (void)valid;"
+        for call in calls:
+            yield f"    {self._in_block(call)}"
+        yield "}"
+        for unit in sums:
+            yield from self._hand_over(unit)
+        yield "#pragma omp barrier"
+        for unit in sums:
+            node, kind = unit.root, C_TYPES[unit.root.dtype]
+            size = math.prod(node.spec.static_shape)
+            parts = self._address(self.plan.parts[unit], node)
+            level = next(call.level for call in calls if call.unit is unit)
+            yield f"gn_combine_{kind}({parts}, {self._result(node, level)}, {size}, {self.threads});"
+        if sums:
+            yield "#pragma omp barrier"
+
+    def _in_block(self, call: Call) -> str:
+        node = call.node
+        kind = C_TYPES[node.dtype]
+        size = math.prod(example_shape(node))
+        if call.what in ("pack", "unpack"):
+            rows = f"({kind} *)arguments[{self.argument[node]}] + block * LANES * {size}"
+            inside = self._address(self.plan.places[node, call.level], node)
+            pair = f"{rows}, {inside}" if call.what == "pack" else f"{inside}, {rows}"
+            return f"gn_{call.what}_{kind}({pair}, {size}, valid);"
+        unit = call.unit
+        assert unit is not None
+        operands = [self._pointer(given, call.level) for given in self.code[unit].operands]
+        if unit.kind == "batch-sum":
+            operands += [self._address(self.plan.sums[unit], node), "valid"]
+        else:
+            operands.append(self._address(self.plan.places[node, call.level], node))
+        return f"{self.code[unit].name}({', '.join(operands)});"
+
+    def _hand_over(self, unit: Unit) -> Iterator[str]:
+        """Print how a thread's sums become its part of the whole."""
+        node, kind = unit.root, C_TYPES[unit.root.dtype]
+        size = math.prod(node.spec.static_shape)
+        sums = self._address(self.plan.sums[unit], node)
+        part = f"{self._address(self.plan.parts[unit], node)} + (int64_t)thread * {size}"
+        if self.code[unit].has_finish:
+            yield f"{self.code[unit].name}_finish({sums}, {part});"
+        else:
+            yield f"memcpy({part}, {sums}, {size} * sizeof({kind}));"
+
+    def _pointer(self, node: Node | None, level: int) -> str:
+        if node is None:
+            return "0"
+        value = behind_alias(node)
+        if (value, level) in self.plan.places:
+            return self._address(self.plan.places[value, level], value)
+        return f"({C_TYPES[value.dtype]} *)arguments[{self.argument[value]}]"
+
+    def _result(self, node: Node, level: int) -> str:
+        if (node, level) in self.plan.places:
+            return self._address(self.plan.places[node, level], node)
+        return f"({C_TYPES[node.dtype]} *)arguments[{self.argument[node]}]"
+
+    def _address(self, place: Place, node: Node) -> str:
+        block = f" + block * {place.block_bytes}" if place.block_bytes and is_batched(node) else ""
+        return f"({C_TYPES[node.dtype]} *)({place.area} + {place.offset}{block})"

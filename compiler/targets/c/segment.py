@@ -1,0 +1,238 @@
+"""One native segment: units of compiled work, their order, and where each value lies while they run.
+
+The segment's scratch memory has a part that all threads share and a part of each thread's own. What only one region
+reads lies in a thread's own part, for one block of examples at a time: it is read again while it is in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graphnn.compiler.plan.offsets import Buffer, align, assign_offsets
+from graphnn.compiler.targets.c.units import Unit, behind_alias, example_shape, is_batched
+from graphnn.ops.node import Node
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value lies in scratch memory.
+
+    Attributes
+    ----------
+    area : {"own", "shared"}
+        A thread's own part, or the one that all threads share.
+    offset, nbytes : int
+        Bytes from the start of that part, and how many.
+    block_bytes : int
+        For a shared value in lanes: from one block to the next.
+    """
+
+    area: Literal["own", "shared"]
+    offset: int
+    nbytes: int
+    block_bytes: int = 0
+
+
+@dataclass
+class Call:
+    """One call within the segment: a unit, or a move of a value into lanes or out of them."""
+
+    what: str
+    node: Node
+    level: int
+    unit: Unit | None = None
+
+
+@dataclass
+class SegmentPlan:
+    """The calls in order, and the places of all values.
+
+    Attributes
+    ----------
+    calls : list of Call
+        Level by level.
+    arguments : tuple of Node
+        Values that the segment is given a pointer to: inputs first, then results.
+    places : dict
+        By value and level: a value from outside is moved into lanes once for each region that reads it.
+    sums : dict of Unit to Place
+        Where a thread adds up what a unit sums over examples.
+    parts : dict of Unit to Place
+        Where all threads put their sums.
+    shared_bytes, own_bytes : int
+        Scratch memory: in common, and for each thread.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    arguments: tuple[Node, ...] = ()
+    places: dict[tuple[Node, int], Place] = field(default_factory=dict)
+    sums: dict[Unit, Place] = field(default_factory=dict)
+    parts: dict[Unit, Place] = field(default_factory=dict)
+    shared_bytes: int = 0
+    own_bytes: int = 0
+
+
+def levels_of(units: Sequence[Unit], write_edges: Iterable[tuple[Node, Node]]) -> dict[Unit, int]:
+    """Return the level of each unit: odd ones are regions over blocks, even ones lie between them.
+
+    A unit comes no earlier than what it reads. What reads a sum over the batch waits for the region's end, and a write
+    to a variable waits for those who read the old value.
+    """
+    maker = {unit.root: unit for unit in units}
+    of_node = {node: unit for unit in units for node in unit.nodes}
+    waits_for: dict[Unit, list[Unit]] = {unit: [] for unit in units}
+    for reader, write in write_edges:
+        if reader in of_node and write in of_node and of_node[reader] is not of_node[write]:
+            waits_for[of_node[write]].append(of_node[reader])
+    levels: dict[Unit, int] = {}
+    for unit in units:
+        found = [maker[behind_alias(given)] for given in unit.inputs if behind_alias(given) in maker]
+        levels[unit] = max((_after(levels[before], before, unit) for before in found), default=_first(unit))
+        levels[unit] = max([levels[unit], *(_after(levels[before], before, unit) for before in waits_for[unit])])
+    return levels
+
+
+def _first(unit: Unit) -> int:
+    return 0 if unit.kind == "flat" else 1
+
+
+def _after(level: int, before: Unit, unit: Unit) -> int:
+    """Return the earliest level of a unit that comes after another one."""
+    if unit.kind == "flat":
+        return level + level % 2
+    if before.kind == "flat":
+        return level + 1
+    return level + 2 if before.kind == "batch-sum" else level
+
+
+def plan_segment(
+    units: Sequence[Unit],
+    outputs: Sequence[Node],
+    write_edges: Iterable[tuple[Node, Node]],
+    sum_sizes: dict[Unit, int],
+    lanes: int,
+    threads: int,
+    max_batch: int,
+) -> SegmentPlan:
+    """Order the units, and place their values.
+
+    Parameters
+    ----------
+    outputs : sequence of Node
+        Values that others read after the segment, or that are assigned.
+    sum_sizes : dict of Unit to int
+        Bytes in which a thread adds up, for units that sum over examples.
+    """
+    planner = _Planner(units, outputs, levels_of(units, write_edges), lanes, threads, max_batch)
+    return planner.plan(sum_sizes)
+
+
+class _Planner:
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        outputs: Sequence[Node],
+        levels: dict[Unit, int],
+        lanes: int,
+        threads: int,
+        max_batch: int,
+    ) -> None:
+        self.levels = levels
+        self.lanes = lanes
+        self.threads = threads
+        self.blocks = -(-max_batch // lanes)
+        self.units = sorted(units, key=levels.__getitem__)  # stable: within a level the schedule's order stays
+        self.maker = {unit.root: unit for unit in units}
+        self.outputs = tuple(dict.fromkeys(outputs))
+        self.result = SegmentPlan()
+        self.read_on: dict[Node, set[int]] = {}
+        for unit in self.units:
+            for given in unit.inputs:
+                self.read_on.setdefault(behind_alias(given), set()).add(levels[unit])
+
+    def plan(self, sum_sizes: dict[Unit, int]) -> SegmentPlan:
+        inputs = [node for node in self.read_on if node not in self.maker]
+        self.result.arguments = (*inputs, *(node for node in self.outputs if node not in inputs))
+        self._order()
+        self._place_own(sum_sizes)
+        self._place_shared()
+        return self.result
+
+    def _order(self) -> None:
+        moved: set[tuple[Node, int]] = set()
+        for unit in self.units:
+            level = self.levels[unit]
+            for given in unit.inputs:
+                value = behind_alias(given)
+                if is_batched(value) and value not in self.maker and (value, level) not in moved:
+                    moved.add((value, level))
+                    self.result.calls.append(Call("pack", value, level))
+            self.result.calls.append(Call("unit", unit.root, level, unit))
+            if unit.kind == "lanes" and unit.root in self.outputs:
+                self.result.calls.append(Call("unpack", unit.root, level))
+
+    def block_bytes(self, node: Node) -> int:
+        """Return the bytes of one block of a batched value."""
+        return align(math.prod(example_shape(node)) * self.lanes * node.dtype.itemsize, 64)
+
+    def _place_own(self, sum_sizes: dict[Unit, int]) -> None:
+        """Place what a thread needs for itself, by the calls between which it is alive."""
+        buffers: list[Buffer] = []
+        owners: list[tuple[str, Node, int]] = []
+        last_on: dict[tuple[Node, int], int] = {}
+        first_of: dict[int, int] = {}
+        last_of: dict[int, int] = {}
+        for number, call in enumerate(self.result.calls):
+            first_of.setdefault(call.level, number)
+            last_of[call.level] = number
+            for given in call.unit.inputs if call.unit else (call.node,):
+                last_on[behind_alias(given), call.level] = number
+        for number, call in enumerate(self.result.calls):
+            unit = call.unit
+            if call.what == "pack" or (unit is not None and unit.kind == "lanes" and self._is_own(call.node)):
+                last = max(number, last_on.get((call.node, call.level), number))
+                buffers.append(Buffer(number, last + 1, self.block_bytes(call.node)))
+                owners.append(("value", call.node, call.level))
+            elif unit is not None and unit.kind == "batch-sum":
+                size = align(sum_sizes[unit], 64)
+                buffers.append(Buffer(first_of[call.level], last_of[call.level] + 1, size))
+                owners.append(("sums", call.node, call.level))
+        offsets, self.result.own_bytes = assign_offsets(buffers)
+        for (what, node, level), buffer, offset in zip(owners, buffers, offsets, strict=True):
+            place = Place("own", offset, buffer.nbytes)
+            if what == "sums":
+                self.result.sums[self.maker[node]] = place
+            else:
+                self.result.places[node, level] = place
+
+    def _is_own(self, node: Node) -> bool:
+        return self.read_on.get(node, set()) <= {self.levels[self.maker[node]]}
+
+    def _place_shared(self) -> None:
+        """Place what threads share, by the levels between which it is alive."""
+        buffers: list[Buffer] = []
+        owners: list[tuple[str, Unit]] = []
+        for unit in self.units:
+            level, node = self.levels[unit], unit.root
+            last = max([level, *self.read_on.get(node, ())])
+            if unit.kind == "lanes" and not self._is_own(node):
+                buffers.append(Buffer(level, last + 1, self.block_bytes(node) * self.blocks))
+                owners.append(("value", unit))
+            if unit.kind == "batch-sum":
+                nbytes = align(node.spec.nbytes(1) * self.threads, 64)
+                buffers.append(Buffer(level, level + 1, nbytes))
+                owners.append(("parts", unit))
+            if unit.kind != "lanes" and node not in self.outputs:
+                buffers.append(Buffer(level, last + 1, align(node.spec.nbytes(1), 64)))
+                owners.append(("value", unit))
+        offsets, self.result.shared_bytes = assign_offsets(buffers)
+        for (what, unit), buffer, offset in zip(owners, buffers, offsets, strict=True):
+            if what == "parts":
+                self.result.parts[unit] = Place("shared", offset, buffer.nbytes)
+                continue
+            step = self.block_bytes(unit.root) if unit.kind == "lanes" else 0
+            for level in {self.levels[unit], *self.read_on.get(unit.root, ())}:
+                self.result.places[unit.root, level] = Place("shared", offset, buffer.nbytes, step)

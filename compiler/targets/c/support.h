@@ -1,0 +1,55 @@
+/* What every generated file starts from. LANES is defined before this file is included. */
+#ifndef GRAPHNN_SUPPORT_H
+#define GRAPHNN_SUPPORT_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "lanes.h"
+#include "scalar_math.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static inline int omp_get_thread_num(void) { return 0; }
+#endif
+
+/* Vectors at places that need not be aligned. */
+typedef float loose_vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+static inline vec load(const float *from) { return *(const loose_vec *)from; }
+static inline void store(float *to, vec value) { *(loose_vec *)to = value; }
+
+/* Row-major examples into lanes and back: `size` values an example, the first `valid` lanes of a block. The lanes beyond
+   are filled with 0, which every op takes, an index included. */
+#define GN_MOVES(name, type)                                                                     \
+    static inline void gn_pack_##name(const type *from, type *to, int64_t size, int valid)       \
+    {                                                                                            \
+        for (int lane = 0; lane < valid; lane++)                                                 \
+            for (int64_t i = 0; i < size; i++) to[i * LANES + lane] = from[lane * size + i];     \
+        for (int lane = valid; lane < LANES; lane++)                                             \
+            for (int64_t i = 0; i < size; i++) to[i * LANES + lane] = 0;                         \
+    }                                                                                            \
+    static inline void gn_unpack_##name(const type *from, type *to, int64_t size, int valid)     \
+    {                                                                                            \
+        for (int lane = 0; lane < valid; lane++)                                                 \
+            for (int64_t i = 0; i < size; i++) to[lane * size + i] = from[i * LANES + lane];     \
+    }                                                                                            \
+    /* The sum of what each thread added up, always in the order of the threads. */              \
+    static inline void gn_combine_##name(const type *parts, type *to, int64_t size, int threads) \
+    {                                                                                            \
+        _Pragma("omp for schedule(static) nowait") for (int64_t i = 0; i < size; i++)            \
+        {                                                                                        \
+            type sum = parts[i];                                                                 \
+            for (int t = 1; t < threads; t++) sum += parts[t * size + i];                        \
+            to[i] = sum;                                                                         \
+        }                                                                                        \
+    }
+
+GN_MOVES(uint8_t, uint8_t)
+GN_MOVES(int32_t, int32_t)
+GN_MOVES(int64_t, int64_t)
+GN_MOVES(float, float)
+GN_MOVES(double, double)
+
+#endif

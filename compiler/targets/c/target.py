@@ -1,0 +1,188 @@
+"""The C target: native segments printed as C, built by the machine's compiler, called once a run; NumPy elsewhere."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+
+from graphnn.compiler.plan.build import PlanBuilder, finished_plan
+from graphnn.compiler.plan.form import InnerStep, KernelCall, Plan
+from graphnn.compiler.schedule.form import Schedule, is_source, write_edges
+from graphnn.compiler.target import KernelNeeds, LoadedPlan, Target
+from graphnn.compiler.targets.c.build import Compiler
+from graphnn.compiler.targets.c.cache import load_library
+from graphnn.compiler.targets.c.native import NativeSegment, native_segments
+from graphnn.compiler.targets.c.processes import usable_cores
+from graphnn.compiler.targets.c.program import UnitCode, print_segment, print_unit
+from graphnn.compiler.targets.c.segment import SegmentPlan, plan_segment
+from graphnn.compiler.targets.c.units import Unit
+from graphnn.compiler.targets.c.verify import verify_segment
+from graphnn.compiler.targets.numpy.registry import Run
+from graphnn.compiler.targets.numpy.target import LoadedNumpyPlan, NumpyTarget
+from graphnn.ops.errors import CompileError
+from graphnn.ops.node import Node
+from graphnn.ops.op import Op
+from graphnn.ops.spec import TensorSpec
+from graphnn.ops.state import Assign
+
+HEADERS = ("support.h", "lanes.h", "scalar_math.h")
+
+
+@dataclass(frozen=True)
+class NativeProgram:
+    """A segment's C text and the scratch memory that it needs."""
+
+    name: str
+    text: str
+    plan: SegmentPlan
+    scratch_bytes: int
+
+    @property
+    def arguments(self) -> tuple[Node, ...]:
+        """The values that the function is given pointers to."""
+        return self.plan.arguments
+
+
+class CTarget(Target):
+    """Compiled C on the CPU.
+
+    Parameters
+    ----------
+    compiler : Compiler
+        What compiles the text.
+    threads : int, optional
+        How many threads run a step; by default as many as there are cores.
+    """
+
+    name = "c"
+
+    def __init__(self, compiler: Compiler, threads: int | None = None) -> None:
+        self._compiler = compiler
+        self._threads = (threads or usable_cores()) if compiler.threads else 1
+        self._lanes = max(4, compiler.vector_bytes // 4)
+        self._numpy = NumpyTarget()
+        self._programs: dict[str, NativeProgram] = {}
+
+    def needs(self, op: Op, out: TensorSpec, inputs: Sequence[TensorSpec]) -> KernelNeeds:
+        return self._numpy.needs(op, out, inputs)
+
+    def build(self, schedule: Schedule, max_batch: int, writes_last: bool) -> Plan:
+        parts = native_segments(schedule, checked_indices=not writes_last)
+        native = frozenset(node for part in parts if isinstance(part, NativeSegment) for node in part.nodes)
+        builder = PlanBuilder(schedule, self, max_batch, writes_last, native)
+        position = {node: place for place, node in enumerate(schedule.nodes)}
+        for number, part in enumerate(parts):
+            if isinstance(part, NativeSegment):
+                self._place(builder, part, number, max_batch)
+            else:
+                builder.place(part, position[part], number)
+        return finished_plan(builder)
+
+    def _place(self, builder: PlanBuilder, segment: NativeSegment, number: int, max_batch: int) -> None:
+        program = self._print(segment, builder.schedule, f"segment_{number}", max_batch)
+        self._programs[program.name] = program
+        views = [builder.without_gaps(node, number) for node in segment.inputs]
+        reads = dict(zip(segment.inputs, views, strict=True))
+        for node in segment.outputs:
+            assigned = isinstance(node.op, Assign)
+            builder.views[node] = builder.view(node.inputs[0]) if assigned else builder.new_storage(node, "arena")
+        for node in segment.nodes:
+            given = node.inputs[0] if node.op.is_view else None
+            if given is not None and (is_source(given) or given in builder.views) and node not in builder.views:
+                builder.place_view(node)
+        scratch = builder.workspace(segment.nodes[-1], program.scratch_bytes)
+        builder.steps.append(
+            KernelCall(
+                program.name,
+                segment.nodes,
+                tuple(reads[node] for node in program.arguments if node in reads),
+                tuple(builder.views[node] for node in program.arguments if node not in reads),
+                (scratch,),
+                number,
+                tuple(_inner_steps(program.plan)),
+            )
+        )
+
+    def _print(self, segment: NativeSegment, schedule: Schedule, name: str, max_batch: int) -> NativeProgram:
+        code: dict[Unit, UnitCode] = {
+            unit: print_unit(unit, f"k{place}", self._lanes) for place, unit in enumerate(segment.units)
+        }
+        sums = {unit: code[unit].sum_bytes for unit in segment.units}
+        edges = list(write_edges(schedule.subgraph))
+        plan: SegmentPlan = plan_segment(
+            segment.units, segment.outputs, edges, sums, self._lanes, self._threads, max_batch
+        )
+        text = print_segment(plan, code, name, self._lanes, self._threads)
+        scratch = plan.shared_bytes + self._threads * plan.own_bytes
+        return NativeProgram(name, text, plan, scratch)
+
+    def verify(self, plan: Plan) -> None:
+        for step in plan.steps:
+            if step.kernel in self._programs:
+                verify_segment(self._programs[step.kernel].plan)
+        _verify_arena(plan)
+
+    def load(self, plan: Plan) -> LoadedPlan:
+        return LoadedCPlan(plan, self._programs, self._compiler)
+
+    def source(self, plan: Plan) -> str:
+        return "\n".join(self._programs[step.kernel].text for step in plan.steps if step.kernel in self._programs)
+
+
+def _inner_steps(plan: SegmentPlan) -> Iterator[InnerStep]:
+    """Yield what a segment computes, in order."""
+    for call in plan.calls:
+        if call.unit is None:
+            continue
+        place = plan.places.get((call.node, call.level))
+        when = f"region {call.level // 2}, per block" if call.level % 2 else "all threads"
+        where = "its argument" if place is None else f"{place.area} memory at {place.offset}"
+        yield InnerStep(call.unit.label, call.unit.nodes, f"{when}: {where}")
+
+
+def _verify_arena(plan: Plan) -> None:
+    """Check that storages of the arena that are alive together do not overlap."""
+    members = sorted((entry for entry in plan.storages if entry.kind == "arena"), key=lambda entry: entry.offset)
+    for place, lower in enumerate(members):
+        for upper in members[place + 1 :]:
+            if upper.offset >= lower.offset + lower.nbytes:
+                break
+            if lower.first <= upper.last and upper.first <= lower.last:
+                raise CompileError(f"plan: the memory of {lower.node.name!r} and of {upper.node.name!r} overlaps")
+
+
+def headers() -> dict[str, str]:
+    """Return the C text that every segment includes."""
+    folder = files("graphnn.compiler.targets.c")
+    return {name: (folder / name).read_text() for name in HEADERS}
+
+
+class LoadedCPlan(LoadedNumpyPlan):
+    """A plan whose native segments are functions of a compiled library."""
+
+    def __init__(self, plan: Plan, programs: dict[str, NativeProgram], compiler: Compiler) -> None:
+        super().__init__(plan)
+        self._programs = {step.kernel: programs[step.kernel] for step in plan.steps if step.kernel in programs}
+        units = {f"{name}.c": program.text for name, program in self._programs.items()}
+        self._library = load_library(units, headers(), compiler) if units else None
+
+    def bind_step(self, step: KernelCall, batch: int) -> Run:
+        program = self._programs.get(step.kernel)
+        if program is None:
+            return super().bind_step(step, batch)
+        made = [node for node in program.arguments if node in step.nodes]
+        given = [node for node in program.arguments if node not in step.nodes]
+        arrays = {node: self.array(view, batch) for node, view in zip(given, step.reads, strict=True)}
+        arrays |= {node: self.array(view, batch) for node, view in zip(made, step.writes, strict=True)}
+        pointers = (ctypes.c_void_p * len(program.arguments))(
+            *(arrays[node].__array_interface__["data"][0] for node in program.arguments)
+        )
+        (scratch,) = step.workspaces
+        memory = self._buffers[scratch].__array_interface__["data"][0]
+        assert self._library is not None
+        function = self._library[program.name]
+        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+        return partial(function, pointers, memory, batch)

@@ -1,0 +1,168 @@
+"""The printed matrix products, compiled and compared with float64."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiled_kernels import EXPORT, HEADERS, aligned, call, from_lanes, run_under_sanitizers, to_lanes
+from graphnn.compiler.targets.c.build import Compiler
+from graphnn.compiler.targets.c.cache import load_library
+from graphnn.compiler.targets.c.dense import (
+    Dense,
+    print_dense,
+    print_dense_weight_gradient,
+    weight_gradient_floats,
+)
+
+TOLERANCE = 1e-6
+# Inputs and outputs: those of the models, one of everything, primes, whole and broken tiles, a stride of whole pages,
+# and more columns than are turned at a time.
+FEW = ((1, 1), (7, 2), (17, 11), (37, 5))
+MANY = (
+    *((784, 100), (400, 120), (120, 84), (84, 10), (1568, 100), *FEW),
+    *((1, 7), (5, 3), (13, 24), (16, 12), (31, 47), (97, 6), (1024, 14), (3, 1100), (2051, 3)),
+)
+SIZES = {4: FEW, 8: MANY, 16: FEW}  # by lanes
+CASES = [(lanes, inputs, outputs) for lanes, sizes in SIZES.items() for inputs, outputs in sizes]
+
+
+def print_unit(lanes: int, sizes: Iterable[tuple[int, int]]) -> str:
+    """All kernels of all sizes, and functions that call them from outside.
+
+    A weight is stored by outputs and then inputs; `turned` is for one stored the other way.
+    """
+    parts = [f"#define LANES {lanes}", '#include "support.h"']
+    arguments = "const float *x, const float *w, float *y"
+    for inputs, outputs in sizes:
+        name = f"l{lanes}_{inputs}_{outputs}"
+        layers = {
+            "forward": Dense(inputs, outputs, inputs, 1),
+            "forward_turned": Dense(inputs, outputs, 1, outputs),
+            "data": Dense(outputs, inputs, 1, inputs),
+            "data_turned": Dense(outputs, inputs, outputs, 1),
+        }
+        for use, layer in layers.items():
+            parts.append(print_dense(layer, f"k_{name}_{use}"))
+            parts.append(f"{EXPORT}void {name}_{use}({arguments}) {{ k_{name}_{use}(x, w, y); }}")
+        for use, rows, columns in (("weight", outputs, inputs), ("weight_turned", inputs, outputs)):
+            parts += [
+                print_dense_weight_gradient(rows, columns, f"k_{name}_{use}", lanes),
+                f"{EXPORT}void {name}_{use}(const float *a, const float *b, float *sums, int valid)",
+                f"{{ k_{name}_{use}(a, b, sums, valid); }}",
+                f"{EXPORT}void {name}_{use}_finish(const float *sums, float *result)",
+                f"{{ k_{name}_{use}_finish(sums, result); }}",
+            ]
+    return "\n".join(parts)
+
+
+UNITS = {f"dense{lanes}.c": print_unit(lanes, sizes) for lanes, sizes in SIZES.items()}
+SMALL_UNITS = {f"dense{lanes}.c": print_unit(lanes, FEW) for lanes in (4, 8)}
+
+
+@pytest.fixture(scope="module")
+def library(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return load_library(UNITS, HEADERS, compiler, folder=tmp_path_factory.mktemp("dense"))
+
+
+def draw(*shape: int) -> np.ndarray:
+    """Return numbers of one sign: what few numbers sum to may otherwise be much smaller than they are."""
+    return np.random.default_rng(sum(shape)).uniform(0.2, 1.2, shape).astype(np.float32)
+
+
+def check_close(actual: np.ndarray, expected: np.ndarray) -> None:
+    error = np.sqrt(np.mean((actual - expected) ** 2))  # NaN if there is one
+    assert error <= TOLERANCE * np.sqrt(np.mean(expected**2))
+
+
+def exact(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64)
+
+
+def check_layer(library: ctypes.CDLL, lanes: int, inputs: int, outputs: int) -> None:
+    """Check both products by the weight; NaN in the lanes beyond stays there."""
+    valid = lanes - 1
+    weight, x, dy = aligned((outputs, inputs)), draw(valid, inputs), draw(valid, outputs)
+    weight[:] = draw(outputs, inputs)
+    turned = aligned((inputs, outputs))
+    turned[:] = weight.T
+    for name, given, expected in (
+        ("forward", x, exact(x) @ exact(weight).T),
+        ("data", dy, exact(dy) @ exact(weight)),
+    ):
+        for use, stored in ((name, weight), (f"{name}_turned", turned)):
+            result = aligned((expected.shape[1], lanes), fill=7)
+            call(library, f"l{lanes}_{inputs}_{outputs}_{use}", to_lanes(given, lanes, np.nan), stored, result)
+            check_close(from_lanes(result, valid), expected)
+
+
+def check_weight_gradient(library: ctypes.CDLL, lanes: int, inputs: int, outputs: int) -> None:
+    """Check the sum over a full block and any number of further examples, with NaN beyond."""
+    full_x, full_dy = draw(lanes, inputs), draw(lanes, outputs)
+    first = to_lanes(full_x, lanes), to_lanes(full_dy, lanes)
+    for valid in range(1, lanes + 1) if inputs * outputs < 5000 else (1, lanes - 1):
+        x, dy = 2 * full_x[:valid], full_dy[:valid] + 1
+        expected = exact(full_dy).T @ exact(full_x) + exact(dy).T @ exact(x)
+        second = to_lanes(x, lanes, np.nan), to_lanes(dy, lanes, np.inf)
+        for use, shape in (("weight", (outputs, inputs)), ("weight_turned", (inputs, outputs))):
+            name = f"l{lanes}_{inputs}_{outputs}_{use}"
+            sums, result = aligned(weight_gradient_floats(*shape, lanes)), aligned(shape, fill=7)
+            for block, count in ((first, lanes), (second, valid)):
+                a, b = block if use == "weight_turned" else block[::-1]
+                call(library, name, a, b, sums, count)
+            call(library, f"{name}_finish", sums, result)
+            check_close(result, expected if use == "weight" else expected.T)
+
+
+def check_few(library: ctypes.CDLL) -> None:
+    """Check the library with sanitizers."""
+    for lanes in (4, 8):
+        for size in FEW:
+            check_layer(library, lanes, *size)
+            check_weight_gradient(library, lanes, *size)
+
+
+@pytest.mark.parametrize(("lanes", "inputs", "outputs"), CASES)
+def test_layer(library: ctypes.CDLL, lanes: int, inputs: int, outputs: int) -> None:
+    check_layer(library, lanes, inputs, outputs)
+
+
+@pytest.mark.parametrize(("lanes", "inputs", "outputs"), CASES)
+def test_weight_gradient(library: ctypes.CDLL, lanes: int, inputs: int, outputs: int) -> None:
+    check_weight_gradient(library, lanes, inputs, outputs)
+
+
+def test_nan_and_infinity_stay_in_their_example(library: ctypes.CDLL) -> None:
+    x, weight = draw(8, 17), aligned((11, 17), fill=1)
+    x[2, 3], x[5, 16] = np.nan, np.inf
+    result = aligned((11, 8))
+    call(library, "l8_17_11_forward", to_lanes(x, 8), weight, result)
+    assert np.isnan(result[:, 2]).all()
+    assert np.isposinf(result[:, 5]).all()
+    assert np.isfinite(np.delete(result, (2, 5), axis=1)).all()
+
+
+def test_nan_of_an_example_reaches_its_row_of_the_gradient_alone(library: ctypes.CDLL) -> None:
+    x, dy = draw(8, 17), draw(8, 11)
+    dy[4, 6] = np.nan
+    sums, result = aligned(weight_gradient_floats(11, 17, 8)), aligned((11, 17))
+    call(library, "l8_17_11_weight", to_lanes(dy, 8), to_lanes(x, 8), sums, 8)
+    call(library, "l8_17_11_weight_finish", sums, result)
+    np.testing.assert_array_equal(np.isnan(result), np.isin(np.arange(11), 6)[:, None].repeat(17, axis=1))
+
+
+def test_bodies_stay_small() -> None:
+    """A compiler's time grows with them."""
+    for _, inputs, outputs in CASES:
+        text = print_dense(Dense(inputs, outputs, inputs, 1), "k") + print_dense_weight_gradient(
+            outputs, inputs, "g", 16
+        )
+        assert len(text.splitlines()) < 600
+
+
+def test_nothing_is_read_or_written_out_of_bounds(compiler: Compiler, tmp_path: Path) -> None:
+    run_under_sanitizers(compiler, SMALL_UNITS, tmp_path, __file__, "check_few")

@@ -1,0 +1,179 @@
+"""The functions of scalar_math.h, against NumPy's in double precision."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiled_kernels import EXPORT, HEADERS, aligned, run_under_sanitizers
+from graphnn.compiler.targets.c.build import Compiler
+from graphnn.compiler.targets.c.cache import load_library
+
+FLOAT_BITS = 2**32
+STEP = 9973  # a prime, so that all patterns of low bits occur
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Compute it from the side that does not overflow."""
+    small = np.exp(-np.abs(x))
+    return np.where(x < 0, small, 1) / (1 + small)
+
+
+FUNCTIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
+    "exp": (np.exp, 2),
+    "log": (np.log, 2),
+    "tanh": (np.tanh, 4),
+    "sigmoid": (sigmoid, 4),
+}
+INF, NAN = np.inf, np.nan
+# Pairs, since 0.0 and -0.0 are one key of a dictionary.
+SPECIAL: dict[str, list[tuple[float, float]]] = {
+    "exp": [
+        *((0.0, 1), (-0.0, 1), (INF, INF), (-INF, 0), (NAN, NAN)),
+        *((89, INF), (3e38, INF), (-110, 0), (-3e38, 0), (1e-45, 1)),
+    ],
+    "log": [
+        *((0.0, -INF), (-0.0, -INF), (1, 0), (INF, INF), (-INF, NAN), (NAN, NAN)),
+        *((-1, NAN), (-1e-45, NAN), (-3e38, NAN)),
+    ],
+    "tanh": [
+        *((0.0, 0.0), (-0.0, -0.0), (INF, 1), (-INF, -1), (NAN, NAN)),
+        *((3e38, 1), (-20, -1), (1e-45, 1e-45), (-1e-40, -1e-40)),
+    ],
+    "sigmoid": [
+        *((0.0, 0.5), (-0.0, 0.5), (INF, 1), (-INF, 0), (NAN, NAN)),
+        *((3e38, 1), (-110, 0), (-3e38, 0), (1e-45, 0.5)),
+    ],
+}
+
+LOOPS = "\n".join(
+    f"""{EXPORT}void apply_{name}{suffix}(const {kind} *restrict x, {kind} *restrict y, int64_t count)
+{{
+    for (int64_t i = 0; i < count; i++) y[i] = gn_{name}{suffix}(x[i]);
+}}"""
+    for name in FUNCTIONS
+    for suffix, kind in (("f", "float"), ("", "double"))
+)
+POWER = f"{EXPORT}int64_t power(int64_t base, int64_t exponent) {{ return gn_integer_power(base, exponent); }}"
+UNITS = {"math.c": f'#include "scalar_math.h"\n{LOOPS}\n{POWER}\n'}
+
+
+@pytest.fixture(scope="module")
+def library(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return load_library(UNITS, HEADERS, compiler, folder=tmp_path_factory.mktemp("math"))
+
+
+def applied(library: ctypes.CDLL, name: str, values: np.ndarray) -> np.ndarray:
+    x, y = aligned(values.size, values.dtype), aligned(values.size, values.dtype)
+    x[:] = values
+    suffix = "f" if values.dtype == np.float32 else ""
+    getattr(library, f"apply_{name}{suffix}")(
+        ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data), ctypes.c_int64(values.size)
+    )
+    return y
+
+
+def worst_error(library: ctypes.CDLL, name: str, values: np.ndarray) -> float:
+    """Return the largest error in units in the last place; infinities and NaN have to be right."""
+    reference, _ = FUNCTIONS[name]
+    with np.errstate(all="ignore"):
+        exact = reference(values.astype(np.float64))
+        nearest = exact.astype(np.float32)
+    result = applied(library, name, values)
+    finite = np.isfinite(nearest)
+    np.testing.assert_array_equal(result[~finite], nearest[~finite])
+    unit = np.spacing(np.abs(nearest[finite])).astype(np.float64)
+    errors = np.abs(result[finite] - exact[finite]) / unit
+    return float(errors.max(initial=0))
+
+
+def every(step: int) -> np.ndarray:
+    """Return numbers of all exponents and signs, subnormal ones, infinities and NaN among them."""
+    return np.arange(0, FLOAT_BITS, step, dtype=np.uint32).view(np.float32)
+
+
+def check_all(library: ctypes.CDLL) -> None:
+    """Check everything once, for a library with sanitizers."""
+    for name, (_, bound) in FUNCTIONS.items():
+        assert worst_error(library, name, every(STEP * 31)) <= bound
+        check_special_values(library, name)
+    check_powers(library)
+
+
+def check_special_values(library: ctypes.CDLL, name: str) -> None:
+    x, expected = np.array(SPECIAL[name], np.float32).T
+    result = applied(library, name, x)
+    np.testing.assert_array_equal(result, expected)
+    zero = expected == 0
+    np.testing.assert_array_equal(np.signbit(result[zero]), np.signbit(expected[zero]))
+
+
+def check_powers(library: ctypes.CDLL) -> None:
+    library.power.restype = ctypes.c_int64
+    with np.errstate(over="ignore"):
+        for base in (-3, -2, -1, 0, 1, 2, 3, 10, 2**40 + 1):
+            for exponent in (0, 1, 2, 3, 5, 31, 63):
+                expected = int(np.power(np.int64(base), np.int64(exponent)))
+                assert library.power(ctypes.c_int64(base), ctypes.c_int64(exponent)) == expected
+    for base, exponent, expected in ((2, -1, 0), (1, -5, 1), (-1, -5, -1), (-1, -4, 1), (0, -1, 0), (-7, -2, 0)):
+        assert library.power(ctypes.c_int64(base), ctypes.c_int64(exponent)) == expected
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_all_exponents(library: ctypes.CDLL, name: str) -> None:
+    assert worst_error(library, name, every(STEP)) <= FUNCTIONS[name][1]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (-20, 20), (0.5, 2), (-104.5, -86), (86, 90)])
+def test_densely_where_it_matters(library: ctypes.CDLL, name: str, low: float, high: float) -> None:
+    values = np.linspace(low, high, 400_001, dtype=np.float32)
+    assert worst_error(library, name, values) <= FUNCTIONS[name][1]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_special_values(library: ctypes.CDLL, name: str) -> None:
+    check_special_values(library, name)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_double(library: ctypes.CDLL, name: str) -> None:
+    x = np.array([*np.linspace(-30, 30, 1001), -800, 800, INF, -INF, NAN, 0.0, -0.0])
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(applied(library, name, x), FUNCTIONS[name][0](x), rtol=1e-14)
+
+
+def test_integer_powers(library: ctypes.CDLL) -> None:
+    check_powers(library)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_loop_over_lanes_becomes_vector_instructions(compiler: Compiler, tmp_path: Path, name: str) -> None:
+    lanes = max(4, compiler.vector_bytes // 4)
+    (tmp_path / "scalar_math.h").write_text(HEADERS["scalar_math.h"])
+    (tmp_path / "loop.c").write_text(
+        f"""#include "scalar_math.h"
+void loop(const float *restrict x, float *restrict y, int64_t count)
+{{
+    for (int64_t i = 0; i < count; i++)
+        for (int lane = 0; lane < {lanes}; lane++) y[i * {lanes} + lane] = gn_{name}f(x[i * {lanes} + lane]);
+}}
+"""
+    )
+    command = [*compiler.command, *compiler.flags, "-S", "-o", "-", "loop.c"]
+    text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    if "x86" not in compiler.cpu or compiler.vector_bytes < 32:
+        pytest.skip("the names of other machines' instructions are not known here")
+    assert not re.search(r"\tv?(?:mul|add|sub|div|fn?m\w+|cvt\w+2)ss\t", text)
+    assert re.search(r"\tvf\w+ps\t", text)
+    assert not re.search(r"\t(?:call|jmp)\t\*?(?:exp|log|tanh)", text)
+
+
+def test_nothing_is_undefined(compiler: Compiler, tmp_path: Path) -> None:
+    run_under_sanitizers(compiler, UNITS, tmp_path, __file__, "check_all")
