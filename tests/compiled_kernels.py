@@ -78,7 +78,7 @@ def run_under_sanitizers(compiler: Compiler, units: dict[str, str], folder: Path
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT
     )
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, done.stderr[:4000]
 
 
 @cache

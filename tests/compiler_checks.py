@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from graphnn.compiler.pipeline import Compiled, Options, compile_graph
-from graphnn.compiler.plan.form import Plan
+from graphnn.compiler.plan.form import KernelCall, Plan, Storage, View
+from graphnn.compiler.plan.verify import verify_plan
 from graphnn.compiler.reference import batch_of, evaluate
 from graphnn.compiler.subgraph import Subgraph, topological
 from graphnn.compiler.targets.numpy.target import NumpyTarget
@@ -79,3 +81,49 @@ def assert_same_values(one: Node, other: Node, feeds: Feeds) -> None:
 def steps_of(plan: Plan) -> list[str]:
     """Return the kernels of a plan in order, each with the name of its node."""
     return [f"{step.kernel} {step.node.name}" for step in plan.steps]
+
+
+# Plans with a fault.
+
+
+def verify(plan: Plan) -> None:
+    """Check a plan for NumPy."""
+    verify_plan(plan, NUMPY)
+
+
+def arena(plan: Plan) -> list[Storage]:
+    """Return the storages of the arena."""
+    return [storage for storage in plan.storages if storage.kind == "arena"]
+
+
+def with_storage(plan: Plan, index: int, **changes: object) -> Plan:
+    """Return a plan with one storage changed."""
+    changed = replace(plan.storages[index], **changes)  # type: ignore[arg-type]  # fields of Storage
+    return replace(plan, storages=(*plan.storages[:index], changed, *plan.storages[index + 1 :]))
+
+
+def with_step(plan: Plan, number: int, **changes: object) -> Plan:
+    """Return a plan with one step changed."""
+    changed = replace(plan.steps[number], **changes)  # type: ignore[arg-type]  # fields of KernelCall
+    return replace(plan, steps=(*plan.steps[:number], changed, *plan.steps[number + 1 :]))
+
+
+def without_step(plan: Plan, number: int) -> Plan:
+    """Return a plan without one step."""
+    return replace(plan, steps=plan.steps[:number] + plan.steps[number + 1 :])
+
+
+def replaced_view(plan: Plan, old: View, view: View) -> Plan:
+    """Return the plan with another view wherever one occurs."""
+
+    def moved(call: KernelCall) -> KernelCall:
+        reads = tuple(view if read == old else read for read in call.reads)
+        writes = tuple(view if write == old else write for write in call.writes)
+        return replace(call, reads=reads, writes=writes)
+
+    return replace(
+        plan,
+        steps=tuple(moved(call) for call in plan.steps),
+        views={node: view if known == old else known for node, known in plan.views.items()},
+        fetches=tuple(view if fetch == old else fetch for fetch in plan.fetches),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphnn.compiler.schedule.form import Schedule
-from graphnn.compiler.targets.c.units import Kind, Unit, behind_alias, kind_of, units_of
+from graphnn.compiler.targets.c.units import Kind, Unit, behind_alias, kind_of, memory_read, units_of
 from graphnn.ops.loss import CrossEntropy
 from graphnn.ops.node import Node
 
@@ -73,8 +73,7 @@ def _with_outputs(
     kept = {behind_alias(node) for node in schedule.subgraph.fetches} | set(schedule.subgraph.updates)
     segment_of = {node: number for number, nodes in enumerate(members) for node in nodes}
     for node in schedule.nodes:
-        for given in node.inputs:
-            value = behind_alias(given)
+        for value in memory_read(node) if node in segment_of else map(behind_alias, node.inputs):
             if segment_of.get(value) != segment_of.get(node):
                 kept.add(value)
     result: list[NativeSegment | Node] = []

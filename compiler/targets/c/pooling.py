@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 
 from graphnn.compiler.targets.c.expressions import C_TYPES, literal
@@ -66,10 +66,10 @@ class _Pooling:
         The numbers that are kept for a window.
     place : list of str
         Statements for a place: ``{number}`` in the window, ``{at}`` in the image.
-    end : list of str
-        Statements after the last place; ``{window}`` is the window's index.
+    end : str
+        Statement after the last place; ``{window}`` is the window's index.
     converted : str
-        One more such statement, with a type of another width.
+        The same for a result whose type has another width.
     backwards : bool
         Whether the last window comes first.
     """
@@ -80,7 +80,7 @@ class _Pooling:
     pointers: list[str]
     kept: list[_Kept]
     place: list[str]
-    end: list[str] = field(default_factory=list)
+    end: str = ""
     converted: str = ""
     backwards: bool = False
 
@@ -176,13 +176,13 @@ def _all_places(pooling: _Pooling) -> list[str]:
     for number, at in enumerate(corners):
         if number or not has_first:
             lines += [each.format(number=number, at=at, **pooling.names(in_loop)) for each in pooling.place]
-    lines += [each.format(**pooling.names(in_loop)) for each in pooling.end]
+    lines += [pooling.end.format(**pooling.names(in_loop))] if pooling.end else []
     return [
         f"const int64_t corner = (top * {width} + left) * LANES;",
         *_divisor(pooling, whole=True),
         *_loaded(pooling),
         *_over_lanes(lines),
-        *_converted(pooling),
+        *_over_lanes([pooling.converted.format(**pooling.names())] if pooling.converted else []),
     ]
 
 
@@ -208,8 +208,8 @@ def _inside_places(pooling: _Pooling) -> list[str]:
         *indented(indented(_over_lanes([x.format(number="number", at="at + lane", **names) for x in pooling.place]))),
         "    }",
         "}",
-        *_over_lanes([each.format(**names) for each in pooling.end]),
-        *_converted(pooling),
+        *_over_lanes([pooling.end.format(**names)] if pooling.end else []),
+        *_over_lanes([pooling.converted.format(**names)] if pooling.converted else []),
     ]
 
 
@@ -225,10 +225,6 @@ def _loaded(pooling: _Pooling) -> list[str]:
         if kept.is_loaded:
             lines += _over_lanes([f"{{{kept.name}}} = {kept.start};".format(**names)])
     return lines
-
-
-def _converted(pooling: _Pooling) -> list[str]:
-    return _over_lanes([pooling.converted.format(**pooling.names())]) if pooling.converted else []
 
 
 def _bounds(index: str, start: str, window: Window, size: int) -> list[str]:
@@ -286,7 +282,7 @@ def _forward(
         f"const {C_TYPES[x.dtype]} *restrict image = x0 + c * {area} * LANES;",
         f"{C_TYPES[node.dtype]} *restrict to = y + c * {count} * LANES;",
     ]
-    return _Pooling(op, x, node, [*own, *pointers], kept, place, [end] if end else [], converted)
+    return _Pooling(op, x, node, [*own, *pointers], kept, place, end, converted)
 
 
 def _backward(node: Node, kept: list[_Kept], value: str, others: list[str]) -> _Pooling:

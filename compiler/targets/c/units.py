@@ -73,6 +73,8 @@ class Unit:
         """What the unit reads, each once, in order of first use."""
         if isinstance(self.root.op, Size):
             return ()  # the shape alone counts, which the run knows
+        if isinstance(self.root.op, MatMul):
+            return factors(self.root)
         inside = set(self.nodes)
         return tuple(dict.fromkeys(given for node in self.nodes for given in node.inputs if given not in inside))
 
@@ -151,9 +153,17 @@ def _reshape_kind(node: Node) -> Kind | None:
 def _transpose_kind(node: Node, readers: Sequence[Node]) -> Kind | None:
     op = node.op
     assert isinstance(op, Transpose)
-    feeds_products = bool(readers) and all(isinstance(reader.op, MatMul) for reader in readers)
     usable = node.inputs[0].dtype is dtypes.float32 and op.axes == (1, 0)
-    return "alias" if usable and feeds_products and all(_product_kind(reader) for reader in readers) else None
+    free = usable and bool(readers) and all(_turns_freely(node, reader) for reader in readers)
+    return "alias" if free else None
+
+
+def _turns_freely(node: Node, reader: Node) -> bool:
+    """Whether a reader is a product that takes a transposed matrix as it lies in memory (see `factors`)."""
+    if not isinstance(reader.op, MatMul) or _product_kind(reader) is None:
+        return False
+    turned = reader.inputs[1] if is_batched(reader.inputs[0]) else reader.inputs[0]
+    return [given for given in reader.inputs if given is node] == [turned]
 
 
 def _product_kind(node: Node) -> Kind | None:
@@ -224,7 +234,21 @@ def _leading_to(anchor: Node, nodes: list[Node]) -> set[Node]:
 
 
 def behind_alias(node: Node) -> Node:
-    """Return the node whose memory a reshaped or transposed value is."""
-    while isinstance(node.op, Reshape | Transpose):
+    """Return the node whose memory a reshaped value is."""
+    while isinstance(node.op, Reshape) and _reshape_kind(node) == "alias":
         node = node.inputs[0]
     return node
+
+
+def factors(product: Node) -> tuple[Node, ...]:
+    """Return what a matrix product reads: of a transposed matrix that costs nothing, the matrix as it lies in memory."""
+    a, b = product.inputs
+    if not is_batched(a):
+        return tuple(dict.fromkeys((a.inputs[0], b)))
+    return a, b.inputs[0] if isinstance(b.op, Transpose) else b
+
+
+def memory_read(node: Node) -> tuple[Node, ...]:
+    """Return the nodes whose memory compiled code reads to compute a node."""
+    inputs = factors(node) if isinstance(node.op, MatMul) else node.inputs
+    return tuple(behind_alias(given) for given in inputs)

@@ -80,6 +80,8 @@ def test_update_runs_right_after_its_gradient(scheduled: bool) -> None:
     assert written == sorted(written, reverse=True), "the last layer's gradient comes first"
     turns = [place for pair in zip(slopes, written[::-1], strict=True) for place in pair]
     assert turns == sorted(turns), "a weight's gradient is computed before the update by the one before it"
+    backward = [number for number, nodes in enumerate(groups) if any(is_data_slope(node) for node in nodes)]
+    assert written[-1] < backward[-1], "the last layer is updated before the gradient has gone through all layers"
 
 
 def is_write(node: Node, weight: Node) -> bool:
@@ -88,6 +90,10 @@ def is_write(node: Node, weight: Node) -> bool:
 
 def is_weight_slope(node: Node) -> bool:
     return node.op.label == "matmul" and node.grad_of is not None and node.shape == (8, 8)
+
+
+def is_data_slope(node: Node) -> bool:
+    return node.op.label == "matmul" and node.grad_of is not None and node.spec.has_batch
 
 
 def test_no_two_weight_gradients_are_alive_at_once() -> None:

@@ -1,4 +1,4 @@
-"""The printed kernels of pooling, softmax, cross-entropy and one-hot, compiled and compared with the ops' own values."""
+"""The printed kernels of pooling, softmax, cross-entropy and one-hot, compiled and compared with the ops' values."""
 
 from __future__ import annotations
 
