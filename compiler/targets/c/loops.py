@@ -195,8 +195,8 @@ def print_flat(unit: Unit, name: str) -> str:
     if isinstance(root.op, Size):
         shape = root.inputs[0].shape
         chosen = [shape[axis] for axis in root.op.axes]
-        count = math.prod(extent.multiple if isinstance(extent, Dim) else extent for extent in chosen)
-        return _function(head, ["#pragma omp single nowait", f"y[0] = n * {count};"])
+        sizes = [f"n * {extent.multiple}" if isinstance(extent, Dim) else f"{extent}" for extent in chosen]
+        return _function(head, ["#pragma omp single nowait", f"y[0] = {' * '.join(sizes) or '1'};"])
     nest, outer, inner = _nest(printer)
     variables = [f"i{axis}" for axis in range(len(nest.shape))]
     lines, value = printer.statements(nest, variables)
