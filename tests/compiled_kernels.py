@@ -60,15 +60,25 @@ def run_under_sanitizers(compiler: Compiler, units: dict[str, str], folder: Path
 
     That takes a process of its own, in which the sanitizer's library is loaded before all others.
     """
+    library = compile_library(units, HEADERS, sanitizing(compiler), (), folder, TIMEOUT)
+    run_with_sanitizers_loaded(
+        compiler, f"import ctypes, runpy; runpy.run_path({module!r})[{function!r}](ctypes.CDLL({str(library)!r}))"
+    )
+
+
+def sanitizing(compiler: Compiler) -> Compiler:
+    """Return the same compiler, which finds bad addresses and undefined behaviour while its code runs."""
+    kept = tuple(flag for flag in compiler.flags if flag != "-O3")
+    return replace(compiler, flags=(*kept, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+
+
+def run_with_sanitizers_loaded(compiler: Compiler, script: str) -> None:
+    """Run a Python script in a process that libraries from `sanitizing` can be loaded into."""
     runtime = subprocess.run(
         [*compiler.command, "-print-file-name=libasan.so"], capture_output=True, text=True, check=False
     ).stdout.strip()
     if not Path(runtime).is_absolute():
         pytest.skip("the compiler has no sanitizers")
-    kept = tuple(flag for flag in compiler.flags if flag != "-O3")
-    flags = (*kept, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    library = compile_library(units, HEADERS, replace(compiler, flags=flags), (), folder, TIMEOUT)
-    script = f"import ctypes, runpy; runpy.run_path({module!r})[{function!r}](ctypes.CDLL({str(library)!r}))"
     environment = {
         **os.environ,
         "LD_PRELOAD": runtime,

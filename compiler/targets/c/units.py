@@ -241,7 +241,7 @@ def behind_alias(node: Node) -> Node:
 
 
 def factors(product: Node) -> tuple[Node, ...]:
-    """Return what a matrix product reads: of a transposed matrix that costs nothing, the matrix as it lies in memory."""
+    """Return what a matrix product reads: of one that is transposed for free, the matrix as it lies in memory."""
     a, b = product.inputs
     if not is_batched(a):
         return tuple(dict.fromkeys((a.inputs[0], b)))

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import graphnn as gn
+from compiled_kernels import run_with_sanitizers_loaded, sanitizing
 from graphnn.compiler.reference import evaluate
+from graphnn.compiler.targets import devices
 from graphnn.compiler.targets.c.toolchain import find_compiler, unavailable_reason
 from op_samples import FAMILIES, OpSample
 
@@ -65,6 +67,27 @@ def differs(expected: np.ndarray, actual: np.ndarray) -> bool:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_family(name: str) -> None:
+    check_family(name)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_family_under_sanitizers(name: str) -> None:
+    compiler = find_compiler()
+    assert compiler is not None
+    run_with_sanitizers_loaded(
+        compiler, f"import runpy; runpy.run_path({__file__!r})['check_family_with_sanitizers']({name!r})"
+    )
+
+
+def check_family_with_sanitizers(name: str) -> None:
+    compiler = find_compiler()
+    assert compiler is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "find_compiler", lambda: sanitizing(compiler))
+        check_family(name)
+
+
+def check_family(name: str) -> None:
     family = Family.build(name, threads=2)
     assert family.executor.plan.target == "c"
     for batch in (1, 3, 8, 11):
