@@ -138,13 +138,15 @@ class _SegmentPrinter:
         yield "}"
 
     def _between(self, calls: Sequence[Call]) -> Iterator[str]:
-        """Print what lies between regions; threads meet after each call."""
-        for call in calls:
+        """Print what lies between regions; threads meet after each stage."""
+        for number, call in enumerate(calls):
             assert call.unit is not None
+            if number and call.stage != calls[number - 1].stage:
+                yield "#pragma omp barrier"
             pointers = [self._pointer(node, call.level) for node in self.code[call.unit].operands]
             result = self._result(call.node, call.level)
             yield f"{self.code[call.unit].name}({', '.join([*pointers, result, 'n'])});"
-            yield "#pragma omp barrier"
+        yield "#pragma omp barrier"
 
     def _region(self, calls: Sequence[Call]) -> Iterator[str]:
         sums = [call.unit for call in calls if call.unit is not None and call.unit.kind == "batch-sum"]

@@ -44,6 +44,7 @@ class Call:
     node: Node
     level: int
     unit: Unit | None = None
+    stage: int = 0
 
 
 @dataclass
@@ -75,24 +76,41 @@ class SegmentPlan:
     own_bytes: int = 0
 
 
-def levels_of(units: Sequence[Unit], write_edges: Iterable[tuple[Node, Node]]) -> dict[Unit, int]:
+def dependencies(units: Sequence[Unit], write_edges: Iterable[tuple[Node, Node]]) -> dict[Unit, list[Unit]]:
+    """Return for each unit those that it waits for: who makes what it reads, and who reads what it writes over."""
+    maker = {unit.root: unit for unit in units}
+    of_node = {node: unit for unit in units for node in unit.nodes}
+    waits_for = {
+        unit: [maker[behind_alias(given)] for given in unit.inputs if behind_alias(given) in maker] for unit in units
+    }
+    for reader, write in write_edges:
+        if reader in of_node and write in of_node and of_node[reader] is not of_node[write]:
+            waits_for[of_node[write]].append(of_node[reader])
+    return waits_for
+
+
+def levels_of(units: Sequence[Unit], waits_for: dict[Unit, list[Unit]]) -> dict[Unit, int]:
     """Return the level of each unit: odd ones are regions over blocks, even ones lie between them.
 
     A unit comes no earlier than what it reads. What reads a sum over the batch waits for the region's end, and a write
     to a variable waits for those who read the old value.
     """
-    maker = {unit.root: unit for unit in units}
-    of_node = {node: unit for unit in units for node in unit.nodes}
-    waits_for: dict[Unit, list[Unit]] = {unit: [] for unit in units}
-    for reader, write in write_edges:
-        if reader in of_node and write in of_node and of_node[reader] is not of_node[write]:
-            waits_for[of_node[write]].append(of_node[reader])
     levels: dict[Unit, int] = {}
     for unit in units:
-        found = [maker[behind_alias(given)] for given in unit.inputs if behind_alias(given) in maker]
-        levels[unit] = max((_after(levels[before], before, unit) for before in found), default=_first(unit))
-        levels[unit] = max([levels[unit], *(_after(levels[before], before, unit) for before in waits_for[unit])])
+        levels[unit] = max((_after(levels[before], before, unit) for before in waits_for[unit]), default=_first(unit))
     return levels
+
+
+def stages_of(units: Sequence[Unit], waits_for: dict[Unit, list[Unit]], levels: dict[Unit, int]) -> dict[Unit, int]:
+    """Return the stage of each unit within its level: threads meet between stages, not between units.
+
+    The order within a region is that of the schedule; all its units are on one stage.
+    """
+    stages: dict[Unit, int] = {}
+    for unit in units:
+        before = [earlier for earlier in waits_for[unit] if levels[earlier] == levels[unit]]
+        stages[unit] = 0 if levels[unit] % 2 else max((stages[earlier] + 1 for earlier in before), default=0)
+    return stages
 
 
 def _first(unit: Unit) -> int:
@@ -126,7 +144,9 @@ def plan_segment(
     sum_sizes : dict of Unit to int
         Bytes in which a thread adds up, for units that sum over examples.
     """
-    planner = _Planner(units, outputs, levels_of(units, write_edges), lanes, threads, max_batch)
+    waits_for = dependencies(units, write_edges)
+    levels = levels_of(units, waits_for)
+    planner = _Planner(units, outputs, levels, stages_of(units, waits_for, levels), lanes, threads, max_batch)
     return planner.plan(sum_sizes)
 
 
@@ -136,15 +156,18 @@ class _Planner:
         units: Sequence[Unit],
         outputs: Sequence[Node],
         levels: dict[Unit, int],
+        stages: dict[Unit, int],
         lanes: int,
         threads: int,
         max_batch: int,
     ) -> None:
         self.levels = levels
+        self.stages = stages
         self.lanes = lanes
         self.threads = threads
         self.blocks = -(-max_batch // lanes)
-        self.units = sorted(units, key=levels.__getitem__)  # stable: within a level the schedule's order stays
+        # Stable: what is on one stage stays in the schedule's order.
+        self.units = sorted(units, key=lambda unit: (levels[unit], stages[unit]))
         self.maker = {unit.root: unit for unit in units}
         self.outputs = tuple(dict.fromkeys(outputs))
         self.result = SegmentPlan()
@@ -170,7 +193,7 @@ class _Planner:
                 if is_batched(value) and value not in self.maker and (value, level) not in moved:
                     moved.add((value, level))
                     self.result.calls.append(Call("pack", value, level))
-            self.result.calls.append(Call("unit", unit.root, level, unit))
+            self.result.calls.append(Call("unit", unit.root, level, unit, self.stages[unit]))
             if unit.kind == "lanes" and unit.root in self.outputs:
                 self.result.calls.append(Call("unpack", unit.root, level))
 
