@@ -25,6 +25,8 @@ from graphnn.ops.state import Assign
 REDUCTIONS = (Sum, Max, Min)
 PRODUCTS = (Conv2d, Conv2dDataGradient, Conv2dWeightGradient, MatMul)
 ANCHORS = (*REDUCTIONS, *PRODUCTS)
+LARGEST_GROUP = 64
+"""Nodes that join a group at most: a loop body of hundreds of statements takes a C compiler long and runs no faster."""
 
 
 def fuse(subgraph: Subgraph, separate_writes: bool = False) -> list[Group]:
@@ -44,6 +46,7 @@ def fuse(subgraph: Subgraph, separate_writes: bool = False) -> list[Group]:
     kept = Counter((*subgraph.fetches, *subgraph.updates))
     root: dict[Node, Node] = {}
     anchored: set[Node] = set()
+    sizes: Counter[Node] = Counter()
     for node in reversed(subgraph.nodes):
         if is_source(node):
             continue
@@ -52,8 +55,9 @@ def fuse(subgraph: Subgraph, separate_writes: bool = False) -> list[Group]:
             (reader,) = readers[node]
             group = root[reader]
             crowded = isinstance(node.op, ANCHORS) and group in anchored
-            if not crowded and _fit(node, reader, separate_writes):
+            if not crowded and sizes[group] < LARGEST_GROUP and _fit(node, reader, separate_writes):
                 root[node] = group
+                sizes[group] += 1
         if isinstance(node.op, ANCHORS):
             anchored.add(root[node])
     return _collect(subgraph, root, readers, kept)

@@ -108,31 +108,25 @@ class UnitPrinter:
         lines: list[str] = []
         known: dict[Node, str] = {}
 
-        def value(node: Node) -> str:
-            if node not in known:
-                known[node] = load(node) if node in self.arguments else compute(node)
-            return known[node]
-
-        def load(node: Node) -> str:
-            # Loaded whether it is chosen or not: gcc 12 turns loads inside a selection into masked ones, and gets the
-            # mask of the second wrong.
-            variable = f"v{len(lines)}"
-            lines.append(f"const {C_TYPES[node.dtype]} {variable} = {self._load(node, nest, variables)};")
-            return variable
-
-        def compute(node: Node) -> str:
-            if isinstance(node.op, Assign):
-                return value(node.inputs[1])
-            if isinstance(node.op, BroadcastTo):
-                return value(node.inputs[0])
-            text = expression(node, [value(given) for given in node.inputs])
-            variable = f"t{len(lines)}"
-            kind = "_Bool" if node.dtype is dtypes.bool else C_TYPES[node.dtype]
+        def declare(prefix: str, kind: str, text: str) -> str:
+            variable = f"{prefix}{len(lines)}"
             lines.append(f"const {kind} {variable} = {text};")
             return variable
 
-        result = value(self.reduced if self.reduced is not None else self.unit.root)
-        return lines, result
+        # Loaded whether it is chosen or not: gcc 12 turns loads inside a selection into masked ones, and gets the mask
+        # of the second wrong.
+        for leaf in self.leaves:
+            known[leaf] = declare("v", C_TYPES[leaf.dtype], self._load(leaf, nest, variables))
+        for node in self.unit.nodes:
+            if isinstance(node.op, Reduction):
+                continue
+            inputs = [known[given] for given in node.inputs if given in known]
+            if isinstance(node.op, Assign | BroadcastTo):
+                known[node] = inputs[-1]
+            else:
+                kind = "_Bool" if node.dtype is dtypes.bool else C_TYPES[node.dtype]
+                known[node] = declare("t", kind, expression(node, inputs))
+        return lines, known[self.reduced if self.reduced is not None else self.unit.root]
 
     def _load(self, node: Node, nest: Nest, variables: Sequence[str]) -> str:
         index = nest.index(node, variables)

@@ -10,6 +10,9 @@ from graphnn.compiler.targets.c.units import Kind, Unit, behind_alias, kind_of, 
 from graphnn.ops.loss import CrossEntropy
 from graphnn.ops.node import Node
 
+LARGEST_SEGMENT = 256
+"""Units from which a further segment is begun: each is a file that one compiler process takes some seconds for."""
+
 
 @dataclass(frozen=True)
 class NativeSegment:
@@ -55,7 +58,7 @@ def native_segments(schedule: Schedule, checked_indices: bool) -> list[NativeSeg
     members: list[list[Node]] = []
     for group in schedule.groups:
         if all(node in kinds for node in group.nodes):
-            if not parts or isinstance(parts[-1], Node):
+            if not parts or isinstance(parts[-1], Node) or len(parts[-1]) >= LARGEST_SEGMENT:
                 parts.append([])
                 members.append([])
             units = parts[-1]

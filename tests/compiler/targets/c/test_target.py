@@ -11,6 +11,7 @@ import pytest
 import graphnn as gn
 from graphnn import ops, optim
 from graphnn.compiler.targets import devices
+from graphnn.compiler.targets.c import native as native_module
 from graphnn.compiler.targets.c.segment import SegmentPlan
 from graphnn.compiler.targets.c.target import CTarget
 from graphnn.compiler.targets.c.toolchain import find_compiler, unavailable_reason
@@ -74,6 +75,19 @@ def test_numpy_takes_over_where_there_is_no_rule() -> None:
     value = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
     positive = np.maximum(value, 0) + 1
     np.testing.assert_allclose(executor.run({x: value})[0], np.roll(positive, 3, axis=1) * 2, rtol=1e-6)
+
+
+def test_a_large_graph_is_cut_into_files_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_module, "LARGEST_SEGMENT", 7)
+    native_graph, native = training("mnist_cnn", "cpu", verify=True)
+    graph, plain = training("mnist_cnn", "numpy")
+    assert len(native.plan.steps) > 5
+    for number, size in enumerate((100, 37)):
+        feed = batch(size, number)
+        np.testing.assert_allclose(native.run(feed)[0], plain.run(feed)[0], rtol=1e-5)
+    np.testing.assert_allclose(
+        native_graph.get_value("conv1.weight"), graph.get_value("conv1.weight"), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_nan_and_infinity_flow_as_in_numpy() -> None:
