@@ -1,10 +1,17 @@
-"""What all tests share: a cache of compiled code of their own, which the programs that they start use too."""
+"""What all tests share: Ctrl-C as usual, and a cache of compiled code of their own, for programs they start too."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Undo what a shell does to programs in the background: they, and all they start, ignore the interrupts of tests."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
