@@ -9,7 +9,7 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """Undo what a shell does to programs in the background: they, and all they start, ignore the interrupts of tests."""
+    """Undo what a shell does to programs in the background: they and all they start ignore the interrupts of tests."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
