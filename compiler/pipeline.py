@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from graphnn.compiler.passes.advance_random_step import advance_random_step
 from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.merge_equal import merge_equal
+from graphnn.compiler.passes.pool_first import pool_first
 from graphnn.compiler.passes.prune import prune
 from graphnn.compiler.passes.resolve_training import resolve_training
 from graphnn.compiler.passes.simplify import simplify
@@ -27,6 +28,7 @@ PASSES: tuple[Pass, ...] = (
     simplify,
     fold_constants,
     simplify,
+    pool_first,
     merge_equal,
     snapshot_reads,
 )

@@ -177,7 +177,7 @@ def test_the_users_graph_is_the_first_stage() -> None:
     names = [name for name, _ in stages[1:]]
     assert names == [
         *("resolve_training", "prune", "advance_random_step", "simplify"),
-        *("fold_constants", "simplify", "merge_equal", "snapshot_reads"),
+        *("fold_constants", "simplify", "pool_first", "merge_equal", "snapshot_reads"),
     ]
 
 

@@ -261,8 +261,10 @@ def _loops(shape: Sequence[int], variables: Sequence[str], body: list[str]) -> l
 
 
 def _lane_loop(body: list[str], stop: str = "LANES") -> list[str]:
-    # In place, an element is read before it is written, whatever the compiler may fear.
-    return ["#pragma GCC ivdep", f"for (int lane = 0; lane < {stop}; lane++) {{", *_indent(body), "}"]
+    # One vector instruction a statement: unrolled early, the loop around it would be vectorised instead, at the price
+    # of shuffles. In place, an element is read before it is written, whatever the compiler may fear.
+    pragmas = ["#pragma GCC unroll 1", "#pragma GCC ivdep"]
+    return [*pragmas, f"for (int lane = 0; lane < {stop}; lane++) {{", *_indent(body), "}"]
 
 
 def _indent(lines: Sequence[str]) -> list[str]:
