@@ -14,6 +14,7 @@ from graphnn.ops.op import Op
 from graphnn.ops.spec import TensorSpec
 
 if TYPE_CHECKING:
+    from graphnn.compiler.index_checks import IndexCheck
     from graphnn.compiler.plan.form import Plan
     from graphnn.compiler.schedule.form import Schedule
 
@@ -44,16 +45,23 @@ class KernelNeeds:
 
 
 class LoadedPlan(ABC):
-    """A plan with its memory allocated, ready to run."""
+    """A plan with its memory allocated, ready to run.
+
+    A run copies its feeds into memory of its own, looks at the indices there, so that what is checked is what is read,
+    gives the variables that it writes their next version, and only then begins. No interrupt ends it with some of
+    them written and others not.
+    """
 
     @abstractmethod
     def run(self, feeds: Mapping[Node, np.ndarray], batch: int, check_numerics: bool = False) -> list[np.ndarray]:
         """Carry out one run; return fresh arrays, one per fetch, in storage form.
 
-        The caller holds the lock of the graph's store and has checked the feeds.
+        The caller holds the lock of the graph's store and has checked the feeds' shapes and types.
 
         Raises
         ------
+        FeedError
+            If an index that is fed is out of range; nothing has changed then.
         NumericsError
             With `check_numerics`, at the first step whose result is not finite; no variable has changed then.
         """
@@ -84,8 +92,8 @@ class Target(ABC):
         """Raise a CompileError if a plan of this target breaks a rule."""
 
     @abstractmethod
-    def load(self, plan: Plan) -> LoadedPlan:
-        """Allocate a plan's memory and make it ready to run."""
+    def load(self, plan: Plan, checks: Sequence[IndexCheck] = ()) -> LoadedPlan:
+        """Allocate a plan's memory and make it ready to run; each run begins with the checks."""
 
     @abstractmethod
     def source(self, plan: Plan) -> str:

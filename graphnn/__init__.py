@@ -25,7 +25,8 @@ __version__ = "0.1.0"
 
 # Kept in step with the table below by a test.
 if TYPE_CHECKING:
-    from graphnn import data, models, nn, ops, optim, viz
+    from graphnn import checkpoint, data, models, nn, ops, optim, viz
+    from graphnn.checkpoint import load, save
     from graphnn.compiler.gradients import gradients
     from graphnn.executor import Executor
     from graphnn.ops import Dim, Graph, Node, TensorSpec, constant, dtypes, placeholder, variable
@@ -55,20 +56,24 @@ __all__ = [
     "TensorSpec",
     "Trainer",
     "__version__",
+    "checkpoint",
     "constant",
     "data",
     "dtypes",
     "gradients",
+    "load",
     "models",
     "nn",
     "ops",
     "optim",
     "placeholder",
+    "save",
     "variable",
     "viz",
 ]
 
 _MODULES = {
+    "checkpoint": "graphnn.checkpoint",
     "data": "graphnn.data",
     "dtypes": "graphnn.ops.dtypes",
     "models": "graphnn.models",
@@ -93,7 +98,9 @@ _NAMES = {
     "Trainer": "graphnn.trainer",
     "constant": "graphnn.ops",
     "gradients": "graphnn.compiler.gradients",
+    "load": "graphnn.checkpoint",
     "placeholder": "graphnn.ops",
+    "save": "graphnn.checkpoint",
     "variable": "graphnn.ops",
 }
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from graphnn.compiler.index_checks import index_checks
+from graphnn.compiler.interrupts import postponed_interrupts
 from graphnn.compiler.pipeline import Options, compile_graph
 from graphnn.compiler.plan.form import Plan
 from graphnn.compiler.subgraph import topological
@@ -19,7 +18,7 @@ from graphnn.compiler.target import LoadedPlan
 from graphnn.compiler.targets.devices import target_for
 from graphnn.compiler.verification import verify_stages, verify_target
 from graphnn.feeds import Feed, FeedChecker
-from graphnn.ops.dtypes import to_interface
+from graphnn.ops.dtypes import bfloat16, to_interface
 from graphnn.ops.errors import CompileError, GraphError
 from graphnn.ops.graph import Graph
 from graphnn.ops.node import Node
@@ -89,6 +88,7 @@ class Executor:
         assigns = _assigns(updates)
         roots = (*self._fetches, *assigns)
         self._graph = _graph_of(roots)
+        self._lock = self._graph.store.lock
         self.threads = None if threads is None else _positive("threads", threads)
         self._target = target_for(device, self.threads, check_numerics)
         self._training = bool(assigns) if training is None else training
@@ -105,18 +105,17 @@ class Executor:
                 verify=verify,
             ),
         )
-        needed_checks = [check for check in checks if check.placeholder in self.plan.feeds]
         batched = any(node.spec.has_batch for node in self.plan.subgraph.nodes)
-        self._checker = FeedChecker(
-            self._graph, tuple(self.plan.feeds), needed_checks, self.plan.max_batch if batched else None
-        )
-        self._written = self.plan.written_variables
+        self._checker = FeedChecker(self._graph, tuple(self.plan.feeds), self.plan.max_batch if batched else None)
+        self._checks = [check for check in checks if check.placeholder in self.plan.feeds]
         self._loaded = self._load()
+        self._written = self.plan.written_variables
+        self._bfloat16 = [place for place, node in enumerate(self._fetches) if node.dtype is bfloat16]
         self._unverified = verify
 
     def _load(self) -> LoadedPlan:
         try:
-            return self._target.load(self.plan)
+            return self._target.load(self.plan, self._checks)
         except MemoryError:
             needed = sum(storage.nbytes for storage in self.plan.storages if storage.kind in ("feed", "constant"))
             raise CompileError(
@@ -163,33 +162,34 @@ class Executor:
             With ``verify``, at the first run; no variable has changed then.
         """
         feeds, batch = self._checker.check({} if feed is None else feed)
-        with self._graph.store.lock, _postponed_interrupts(bool(self._written)):
+        with self._lock:
             values = self._verify(feeds, batch) if self._unverified else self._carry_out(feeds, batch)
         return self._formed(values)
 
     def _carry_out(self, feeds: dict[Node, np.ndarray], batch: int) -> list[np.ndarray]:
-        try:
-            values = self._loaded.run(feeds, batch, self._check_numerics)
-        finally:  # an error that nobody foresaw may come after the first write
-            for name in self._written:
-                self._graph.store.touch(name)
-        return [to_interface(value, node.dtype) for node, value in zip(self._fetches, values, strict=True)]
+        values = self._loaded.run(feeds, batch, self._check_numerics)
+        for place in self._bfloat16:
+            values[place] = to_interface(values[place], bfloat16)
+        return values
 
     def _verify(self, feeds: dict[Node, np.ndarray], batch: int) -> list[np.ndarray]:
         """Carry out the first run; where it or a pass went wrong, no variable keeps what it wrote."""
+        for check in self._checks:
+            check.bind(feeds[check.placeholder], batch)()
         shown = {node: to_interface(value, node.dtype) for node, value in feeds.items()}
         try:
             expected = verify_stages(self._compiled.stages, shown, self._training, batch)
         except IndexError:  # an index out of range, which the run itself reports with its node
             return self._carry_out(feeds, batch)
         before = self._variables()
-        fetched = self._carry_out(feeds, batch)
-        written = {name: self._graph.get_value(name) for name in before}
-        try:
-            verify_target(self._target.name, expected, fetched, written)
-        except CompileError:
-            self._restore(before)
-            raise
+        with postponed_interrupts():
+            fetched = self._carry_out(feeds, batch)
+            written = {name: self._graph.get_value(name) for name in before}
+            try:
+                verify_target(self._target.name, expected, fetched, written)
+            except CompileError:
+                self._restore(before)
+                raise
         self._unverified = False
         return fetched
 
@@ -213,7 +213,7 @@ class Executor:
         """
         repeats = _positive("repeats", repeats)
         feeds, batch = self._checker.check({} if feed is None else feed)
-        with self._graph.store.lock, _postponed_interrupts(bool(self._written)):
+        with self._lock, postponed_interrupts() if self._written else nullcontext():
             before = self._variables()
             try:
                 runs = [self._loaded.time_steps(feeds, batch) for _ in range(repeats + 1)]
@@ -323,21 +323,3 @@ def _positive(name: str, number: object) -> int:
             hint=f"pass {name}=8, for instance",
         )
     return int(number)
-
-
-@contextmanager
-def _postponed_interrupts(active: bool) -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done, so that no run stops with half of its variables written."""
-    # Python calls handlers in the main thread alone, and can't put one back that was not set from Python.
-    in_charge = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None
-    if not active or not in_charge:
-        yield
-        return
-    pending: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if pending:
-            signal.raise_signal(signal.SIGINT)

@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from graphnn.compiler.index_checks import IndexCheck
 from graphnn.ops.dtypes import to_storage
 from graphnn.ops.errors import FeedError, GraphError
 from graphnn.ops.graph import Graph
 from graphnn.ops.node import Node
 from graphnn.ops.source import caller
-from graphnn.ops.spec import Dim, bind_extent, format_shape
+from graphnn.ops.spec import Dim, format_shape
 from graphnn.ops.state import Placeholder
 from graphnn.ops.values import as_array, as_numbers
 
 Feed = Mapping[Any, Any]
+_FEEDS = (dict, Mapping)  # what most feeds are comes first: it is found without a search
+_KEYS = (Node, str)
+
+
+@dataclass(slots=True, eq=False)
+class _Rule:
+    """What a placeholder takes.
+
+    Attributes
+    ----------
+    node : Node
+        The placeholder.
+    dtype : numpy.dtype or None
+        Arrays of this very type are taken as they are. None: all are converted.
+    fitted : tuple of shape and batch size
+        Of what was fed last: most runs are fed arrays of the same shapes as the runs before.
+    """
+
+    node: Node
+    dtype: np.dtype | None
+    fitted: tuple[tuple[int, ...] | None, int | None] = None, None
 
 
 class FeedChecker:
@@ -29,89 +50,55 @@ class FeedChecker:
         Whose placeholders may be fed.
     needed : sequence of Node
         The placeholders that must be.
-    checks : sequence of IndexCheck
-        The ranges of fed indices.
     max_batch : int or None
         The largest batch; None for a plan in which nothing depends on it.
     """
 
-    def __init__(
-        self, graph: Graph, needed: Sequence[Node], checks: Sequence[IndexCheck], max_batch: int | None
-    ) -> None:
+    def __init__(self, graph: Graph, needed: Sequence[Node], max_batch: int | None) -> None:
         self._graph = graph
         self._needed = frozenset(needed)
-        self._checks = checks
         self._max_batch = max_batch
+        self._rules: dict[object, _Rule] = {}
+        """By node and by name, of what was fed before."""
 
     def check(self, feed: Feed) -> tuple[dict[Node, np.ndarray], int]:
-        """Return an array in storage form for each needed placeholder, and the batch size (1 where there is none).
+        """Return an array in storage form for each placeholder that is fed, and the batch size (1 where there is none).
+
+        The arrays may be the user's own; their indices are not looked at before they have been copied.
 
         Raises
         ------
         FeedError
-            If anything is unknown, missing, or of a wrong shape, type, batch size or range.
+            If anything is unknown, missing, or of a wrong shape, type or batch size.
         """
-        arrays = self._arrays(feed)
-        batch = self._batch(arrays)
-        for placeholder in {check.placeholder for check in self._checks}:
-            arrays[placeholder] = arrays[placeholder].copy()  # what is checked is what the run reads
-        for check in self._checks:
-            _check_indices(check, arrays[check.placeholder], batch)
-        return {node: to_storage(arrays[node], node.dtype) for node in self._needed}, batch
-
-    def _arrays(self, feed: Feed) -> dict[Node, np.ndarray]:
-        """Return an array of the right element type for each placeholder that is fed, needed or not."""
-        if not isinstance(feed, Mapping):
-            raise FeedError(
-                "the feed is no dict",
-                expected="{placeholder: array} or {'name': array}",
-                actual=type(feed).__name__,
-                where=str(caller()),
-                hint="say for each array which placeholder it is for",
-            )
+        if not isinstance(feed, _FEEDS):
+            raise _no_mapping(feed)
         arrays: dict[Node, np.ndarray] = {}
+        batch: int | None = None
         for key, value in feed.items():
-            node = self._placeholder(key)
+            rule = self._rules.get(key) if isinstance(key, _KEYS) else None
+            if rule is None:
+                rule = self._rule(key)
+            node = rule.node
             if node in arrays:
-                raise FeedError(
-                    f"{node.name!r} is fed twice",
-                    expected="each placeholder once",
-                    actual="by node and by name",
-                    where=str(caller()),
-                    hint="leave one of the two out",
-                )
-            arrays[node] = _as_array(node, value)
-        missing = sorted(self._needed - arrays.keys(), key=lambda node: node.index)
-        if missing:
-            raise FeedError(
-                f"placeholder {', '.join(repr(node.name) for node in missing)} is not fed",
-                expected=", ".join(_expected(node) for node in missing),
-                actual="a feed of " + (", ".join(repr(node.name) for node in arrays) or "nothing"),
-                where=str(missing[0].source),
-                hint=f"add {missing[0].name!r} to the feed",
-            )
-        return arrays
+                raise _fed_twice(node)
+            plain = type(value) is np.ndarray and value.dtype is rule.dtype
+            arrays[node] = array = value if plain else _stored(node, value)
+            shape, size = rule.fitted
+            if array.shape != shape:
+                size = self._fit(node, array)
+                rule.fitted = array.shape, size
+            if size != batch and size is not None:
+                if batch is not None:
+                    raise _mismatch(node, size, arrays, batch)
+                batch = size
+        if not arrays.keys() >= self._needed:
+            raise self._missing(arrays)
+        if batch is None and self._max_batch is not None:
+            raise _no_batch(self._max_batch)
+        return arrays, batch or 1
 
-    def _batch(self, arrays: Mapping[Node, np.ndarray]) -> int:
-        """Check all shapes; return the batch size that they agree on, 1 where the plan has no use for one."""
-        found: tuple[int, Node] | None = None
-        for node, array in arrays.items():
-            batch = self._fit(node, array)
-            if batch is not None and found is not None and batch != found[0]:
-                raise _mismatch(node, batch, found[1], found[0])
-            if batch is not None:
-                found = batch, node
-        if found is None and self._max_batch is not None:
-            raise FeedError(
-                "nothing that is fed tells the batch size of this run",
-                expected=f"1 to {self._max_batch} examples",
-                actual="no feed with a batch axis",
-                where=str(caller()),
-                hint="feed a placeholder of shape (None, ...) as well, even if nothing reads it",
-            )
-        return found[0] if found is not None else 1
-
-    def _placeholder(self, key: object) -> Node:
+    def _rule(self, key: object) -> _Rule:
         node = self._graph[key] if isinstance(key, str) and key in self._graph else key
         if not isinstance(node, Node) or not isinstance(node.op, Placeholder) or node.graph is not self._graph:
             names = ", ".join(sorted(repr(node.name) for node in self._needed))
@@ -121,7 +108,19 @@ class FeedChecker:
                 where=str(caller()),
                 hint="feed {placeholder: array} or {'name': array}",
             )
-        return node
+        stored_as_fed = node.dtype.interface == node.dtype.storage
+        self._rules[key] = rule = _Rule(node, node.dtype.storage if stored_as_fed else None)
+        return rule
+
+    def _missing(self, arrays: Mapping[Node, np.ndarray]) -> FeedError:
+        missing = sorted(self._needed - arrays.keys(), key=lambda node: node.index)
+        return FeedError(
+            f"placeholder {', '.join(repr(node.name) for node in missing)} is not fed",
+            expected=", ".join(_expected(node) for node in missing),
+            actual="a feed of " + (", ".join(repr(node.name) for node in arrays) or "nothing"),
+            where=str(missing[0].source),
+            hint=f"add {missing[0].name!r} to the feed",
+        )
 
     def _fit(self, node: Node, array: np.ndarray) -> int | None:
         """Check an array's shape; return the batch size that it implies."""
@@ -160,6 +159,40 @@ class FeedChecker:
                 hint=f"feed smaller batches, or make the executor with max_batch={batch}",
             )
         return batch
+
+
+def _no_mapping(feed: object) -> FeedError:
+    return FeedError(
+        "the feed is no dict",
+        expected="{placeholder: array} or {'name': array}",
+        actual=type(feed).__name__,
+        where=str(caller()),
+        hint="say for each array which placeholder it is for",
+    )
+
+
+def _fed_twice(node: Node) -> FeedError:
+    return FeedError(
+        f"{node.name!r} is fed twice",
+        expected="each placeholder once",
+        actual="by node and by name",
+        where=str(caller()),
+        hint="leave one of the two out",
+    )
+
+
+def _no_batch(max_batch: int) -> FeedError:
+    return FeedError(
+        "nothing that is fed tells the batch size of this run",
+        expected=f"1 to {max_batch} examples",
+        actual="no feed with a batch axis",
+        where=str(caller()),
+        hint="feed a placeholder of shape (None, ...) as well, even if nothing reads it",
+    )
+
+
+def _stored(node: Node, value: object) -> np.ndarray:
+    return to_storage(_as_array(node, value), node.dtype)
 
 
 def _as_array(node: Node, value: object) -> np.ndarray:
@@ -211,25 +244,12 @@ def _shape_hint(node: Node, array: np.ndarray) -> str:
     return f"reshape the array, or declare the placeholder with shape {format_shape(array.shape)}"
 
 
-def _mismatch(node: Node, size: int, other: Node, batch: int) -> FeedError:
+def _mismatch(node: Node, size: int, arrays: Mapping[Node, np.ndarray], batch: int) -> FeedError:
+    other = next(fed for fed in arrays if fed.spec.has_batch)
     return FeedError(
         "the feeds disagree on the batch size",
         expected=f"{batch} examples, as {other.name!r} has",
         actual=f"{size} in {node.name!r}",
         where=str(node.source),
         hint="feed the same number of examples to all placeholders",
-    )
-
-
-def _check_indices(check: IndexCheck, array: np.ndarray, batch: int) -> None:
-    low, high = bind_extent(check.low, batch), bind_extent(check.high, batch)
-    if not array.size or (int(array.min()) >= low and int(array.max()) < high):
-        return
-    wrong = array[(array < low) | (array >= high)].reshape(-1)[0]
-    raise FeedError(
-        f"{check.placeholder.name!r} is fed an index out of range for {check.reader.op.label} {check.reader.name!r}",
-        expected=f"integers from {low} to {high - 1}",
-        actual=str(wrong),
-        where=str(check.reader.source),
-        hint="check the labels or indices in the data",
     )

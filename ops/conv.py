@@ -259,16 +259,20 @@ def conv2d(
         strides, dilations = as_pair("stride", stride), as_pair("dilation", dilation)
         pads = _resolve_padding(padding, weight, strides, dilations)
         y = apply(Conv2d(strides, pads, dilations, groups), x, weight)
-        if bias is None:
-            return y
-        outputs = y.shape[1]
-        if bias.spec != TensorSpec((outputs,), y.dtype):
-            raise ShapeError(
-                "the bias does not fit",
-                expected=f"bias {TensorSpec((outputs,), y.dtype)}",
-                actual=f"bias {bias.spec} ({bias.name!r})",
-                hint="give one number for each output channel, of the weight's element type",
-            )
+        return y if bias is None else with_bias(y, bias)
+
+
+def with_bias(y: Node, bias: Node) -> Node:
+    """Add a number to each channel of images, or raise a ShapeError where there is not one for each."""
+    outputs = y.shape[1]
+    expected = TensorSpec((outputs,), y.dtype)
+    if bias.spec != expected:
+        raise ShapeError(
+            "the bias does not fit",
+            expected=f"bias {expected}",
+            actual=f"bias {bias.spec} ({bias.name!r})",
+            hint="give one number for each output channel, of the weight's element type",
+        )
     return y + bias.reshape((1, outputs, 1, 1))
 
 

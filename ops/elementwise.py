@@ -285,7 +285,8 @@ class Clip(Elementwise):
 # The functions that users call.
 
 
-def _unary(op: Elementwise, x: Value) -> Node:
+def unary(op: Elementwise, x: Value) -> Node:
+    """Apply an op of one number; where it takes real numbers alone, others become float32 first."""
     (x,) = promoted(op.label, x)
     if op.floating_only and not x.dtype.is_floating:
         x = cast(x, dtypes.float32)
@@ -349,45 +350,45 @@ def clip(x: Node, low: float | np.generic | None = None, high: float | np.generi
 @node_method
 def negative(x: Node) -> Node:
     """``-x``."""
-    return _unary(Negative(), x)
+    return unary(Negative(), x)
 
 
 @node_method
 def abs(x: Node) -> Node:  # noqa: A001 - NumPy's and PyTorch's name
     """Absolute value."""
-    return _unary(Abs(), x)
+    return unary(Abs(), x)
 
 
 def exp(x: Node) -> Node:
     """``e ** x``."""
-    return _unary(Exp(), x)
+    return unary(Exp(), x)
 
 
 def log(x: Node) -> Node:
     """Natural logarithm."""
-    return _unary(Log(), x)
+    return unary(Log(), x)
 
 
 def sqrt(x: Node) -> Node:
     """Square root."""
-    return _unary(Sqrt(), x)
+    return unary(Sqrt(), x)
 
 
 def tanh(x: Node) -> Node:
     """Hyperbolic tangent."""
-    return _unary(Tanh(), x)
+    return unary(Tanh(), x)
 
 
 def sigmoid(x: Node) -> Node:
     """``1 / (1 + e ** -x)``."""
-    return _unary(Sigmoid(), x)
+    return unary(Sigmoid(), x)
 
 
 def relu(x: Node) -> Node:
     """``max(x, 0)``."""
-    return _unary(Relu(), x)
+    return unary(Relu(), x)
 
 
 def sign(x: Node) -> Node:
     """-1, 0 or 1."""
-    return _unary(Sign(), x)
+    return unary(Sign(), x)

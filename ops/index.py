@@ -27,7 +27,7 @@ class Take(Op):
     input_names: ClassVar[tuple[str, ...]] = ("x", "indices")
 
     def infer(self, x: TensorSpec, indices: TensorSpec) -> TensorSpec:
-        _require_integers(indices)
+        require_integers(indices)
         return x.with_shape(_taken_shape(x.shape, self.axis, indices.shape))
 
     def gradient(self, node: Node, dy: Node) -> Gradient:
@@ -38,7 +38,7 @@ class Take(Op):
         return np.take(x, indices, self.axis, mode="raise")
 
     def index_bounds(self, x: TensorSpec, indices: TensorSpec) -> Mapping[int, tuple[Extent, Extent]]:
-        return {1: _bounds(x.shape[self.axis])}
+        return {1: index_range(x.shape[self.axis])}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TakeGradient(Op):
     input_names: ClassVar[tuple[str, ...]] = ("dy", "indices")
 
     def infer(self, dy: TensorSpec, indices: TensorSpec) -> TensorSpec:
-        _require_integers(indices)
+        require_integers(indices)
         expected = _taken_shape(self.shape, self.axis, indices.shape)
         if dy.shape != expected:
             raise ShapeError("the gradient does not fit the indices", expected=format_shape(expected))
@@ -69,7 +69,7 @@ class TakeGradient(Op):
         return dy.elements(1)
 
     def index_bounds(self, dy: TensorSpec, indices: TensorSpec) -> Mapping[int, tuple[Extent, Extent]]:
-        return {1: _bounds(self.shape[self.axis])}
+        return {1: index_range(self.shape[self.axis])}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class OneHot(Op):
     dtype: DType
 
     def infer(self, indices: TensorSpec) -> TensorSpec:
-        _require_integers(indices)
+        require_integers(indices)
         return TensorSpec((*indices.shape, self.depth), self.dtype)
 
     def gradient(self, node: Node, dy: Node) -> Gradient:
@@ -90,7 +90,8 @@ class OneHot(Op):
         return np.equal(indices[..., np.newaxis], np.arange(self.depth)).astype(out.dtype.interface)
 
 
-def _require_integers(indices: TensorSpec) -> None:
+def require_integers(indices: TensorSpec) -> None:
+    """Raise a DTypeError unless indices are integers."""
     if indices.dtype.kind != "integer":
         raise DTypeError(
             "the indices are no integers", expected="uint8, int32 or int64", hint="convert them with .astype('int64')"
@@ -101,7 +102,8 @@ def _taken_shape(shape: Shape, axis: int, indices: Shape) -> Shape:
     return (*shape[:axis], *indices, *shape[axis + 1 :])
 
 
-def _bounds(size: Extent) -> tuple[Extent, Extent]:
+def index_range(size: Extent) -> tuple[Extent, Extent]:
+    """Return the legal indices of an axis, half-open: negative ones count from the end."""
     return size * -1, size
 
 
@@ -145,20 +147,21 @@ def take(x: Node, indices: Node | ArrayLike, axis: int = 0) -> Node:
     """
     with located("take", x):
         position = normalize_axis(axis, x.rank)
+    return apply(Take(position), x, as_indices("take", x, position, indices))
+
+
+def as_indices(label: str, x: Node, axis: int, indices: Node | ArrayLike) -> Node:
+    """Return indices into an axis as a node; those known by now have to be inside."""
     with x.graph:
         chosen = indices if isinstance(indices, Node) else constant(indices)
-    with located("take", x, chosen):
-        if isinstance(chosen.op, Constant) and chosen.dtype.kind == "integer":
-            _check_indices(chosen.op.value, x.shape[position])
-    return apply(Take(position), x, chosen)
-
-
-def _check_indices(indices: np.ndarray, size: Extent) -> None:
-    if isinstance(size, Dim):
-        return
-    outside = indices[(indices < -size) | (indices >= size)]
-    if outside.size:
-        raise ShapeError(f"the index {outside[0]} is outside of an axis of size {size}")
+    size = x.shape[axis]
+    with located(label, x, chosen):
+        if isinstance(chosen.op, Constant) and chosen.dtype.kind == "integer" and not isinstance(size, Dim):
+            known = chosen.op.value
+            outside = known[(known < -size) | (known >= size)]
+            if outside.size:
+                raise ShapeError(f"the index {outside[0]} is outside of an axis of size {size}")
+    return chosen
 
 
 def one_hot(indices: Node, depth: int, dtype: DTypeLike = "float32") -> Node:

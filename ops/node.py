@@ -141,6 +141,18 @@ class Node:
     def __rpow__(self, other: Any) -> Node:
         return _functions["power"](other, self)
 
+    def __floordiv__(self, other: Any) -> Node:
+        return _functions["floor_divide"](self, other)
+
+    def __rfloordiv__(self, other: Any) -> Node:
+        return _functions["floor_divide"](other, self)
+
+    def __mod__(self, other: Any) -> Node:
+        return _functions["remainder"](self, other)
+
+    def __rmod__(self, other: Any) -> Node:
+        return _functions["remainder"](other, self)
+
     def __matmul__(self, other: Any) -> Node:
         return _functions["matmul"](self, other)
 
@@ -166,6 +178,29 @@ class Node:
 
     def __ge__(self, other: Any) -> Node:
         return _functions["greater_equal"](self, other)
+
+    # Logic, on bool alone.
+
+    def __and__(self, other: Any) -> Node:
+        return _functions["logical_and"](self, other)
+
+    def __rand__(self, other: Any) -> Node:
+        return _functions["logical_and"](other, self)
+
+    def __or__(self, other: Any) -> Node:
+        return _functions["logical_or"](self, other)
+
+    def __ror__(self, other: Any) -> Node:
+        return _functions["logical_or"](other, self)
+
+    def __xor__(self, other: Any) -> Node:
+        return _functions["logical_xor"](self, other)
+
+    def __rxor__(self, other: Any) -> Node:
+        return _functions["logical_xor"](other, self)
+
+    def __invert__(self) -> Node:
+        return _functions["logical_not"](self)
 
     def __getitem__(self, index: Any) -> Node:
         return _functions["getitem"](self, index)
@@ -195,6 +230,30 @@ class Node:
     def variance(self, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Node:
         """Variance over axes; see `ops.variance`."""
         return _functions["variance"](self, axis, keepdims, correction)
+
+    def std(self, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Node:
+        """Standard deviation over axes; see `ops.std`."""
+        return _functions["std"](self, axis, keepdims, correction)
+
+    def prod(self, axis: Axes = None, keepdims: bool = False) -> Node:
+        """Product over axes; see `ops.prod`."""
+        return _functions["prod"](self, axis, keepdims)
+
+    def any(self, axis: Axes = None, keepdims: bool = False) -> Node:
+        """Whether an element is True over axes; see `ops.any`."""
+        return _functions["any"](self, axis, keepdims)
+
+    def all(self, axis: Axes = None, keepdims: bool = False) -> Node:
+        """Whether all elements are True over axes; see `ops.all`."""
+        return _functions["all"](self, axis, keepdims)
+
+    def cumsum(self, axis: int) -> Node:
+        """Running sums along an axis; see `ops.cumsum`."""
+        return _functions["cumsum"](self, axis)
+
+    def cumprod(self, axis: int) -> Node:
+        """Running products along an axis; see `ops.cumprod`."""
+        return _functions["cumprod"](self, axis)
 
     def reshape(self, *shape: Any) -> Node:
         """Return the same elements in another shape, given as one tuple or as arguments; see `ops.reshape`."""

@@ -315,7 +315,7 @@ def mean(x: Node, axes: Axes = None, keepdims: bool = False) -> Node:
     """
     with located("mean", x):
         reduced = normalize_axes(axes, x.rank)
-        wide = _widened(x)
+        wide = widened(x)
         if not reduced:
             return x
         return cast(divide(sum(wide, reduced, keepdims), _count(x, reduced)), x.dtype)
@@ -341,7 +341,7 @@ def variance(x: Node, axes: Axes = None, keepdims: bool = False, correction: int
     """
     with located("variance", x):
         reduced = normalize_axes(axes, x.rank)
-        wide = _widened(x)
+        wide = widened(x)
         deviation = wide - mean(wide, reduced, keepdims=True)
         count = _count(x, reduced)
         if correction:
@@ -350,7 +350,7 @@ def variance(x: Node, axes: Axes = None, keepdims: bool = False, correction: int
         return cast(divide(sum(deviation * deviation, reduced, keepdims), count), x.dtype)
 
 
-def _widened(x: Node) -> Node:
+def widened(x: Node) -> Node:
     """Return `x` in a type in which counts and sums of many values are exact enough, or raise a DTypeError."""
     require_floating(x.spec)
     return cast(x, dtypes.float32) if x.dtype.itemsize == 2 else x

@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import functools
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -112,7 +112,7 @@ class Pad(Op):
 
     def gradient(self, node: Node, dy: Node) -> Gradient:
         sizes = zip(self.padding, node.inputs[0].shape, strict=True)
-        return (_take_spans(dy, [(before, before + size, 1) for (before, _), size in sizes]),)
+        return (take_spans(dy, [(before, before + size, 1) for (before, _), size in sizes]),)
 
     def evaluate(self, out: TensorSpec, x: np.ndarray) -> np.ndarray:
         padded = np.full(out.static_shape, self.value, x.dtype)
@@ -161,27 +161,31 @@ class Concat(Op):
         return shape[: self.axis], shape[self.axis + 1 :]
 
     def gradient(self, node: Node, dy: Node) -> Gradient:
-        before, after = self._others(dy.shape)
-        # k·N + m·N rows are k + m blocks of N, so that there, too, a slice has a beginning and an end.
-        block = (Dim(1),) if isinstance(dy.shape[self.axis], Dim) else ()
-        counts = [_blocks(x.shape[self.axis]) for x in node.inputs]
-        blocks = reshape(dy, (*before, sum(counts), *block, *after))
-        parts: list[Node] = []
-        for x, count in zip(node.inputs, counts, strict=True):
-            start = sum(counts[: len(parts)])
-            part = _take_spans(blocks, _spans_along(blocks, {self.axis: (start, start + count, 1)}))
-            parts.append(reshape(part, x.shape))
-        return tuple(parts)
+        return cut_along(dy, self.axis, [x.shape[self.axis] for x in node.inputs])
 
     def evaluate(self, out: TensorSpec, *inputs: np.ndarray) -> np.ndarray:
         return np.concatenate(inputs, self.axis)
 
 
-def _blocks(size: Extent) -> int:
-    return size.multiple if isinstance(size, Dim) else size
+def cut_along(x: Node, axis: int, sizes: Sequence[Extent]) -> tuple[Node, ...]:
+    """Return the parts of given sizes, which add up to that of the axis: what `Concat` joins."""
+    if len(sizes) == 1:
+        return (x,)
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    # k·N + m·N rows are k + m blocks of N, so that there, too, a slice has a beginning and an end.
+    block = (Dim(1),) if isinstance(x.shape[axis], Dim) else ()
+    counts = [size.multiple if isinstance(size, Dim) else size for size in sizes]
+    blocks = reshape(x, (*before, sum(counts), *block, *after))
+    parts: list[Node] = []
+    for size, count in zip(sizes, counts, strict=True):
+        start = sum(counts[: len(parts)])
+        part = take_spans(blocks, _spans_along(blocks, {axis: (start, start + count, 1)}))
+        parts.append(reshape(part, (*before, size, *after)))
+    return tuple(parts)
 
 
-def _take_spans(x: Node, spans: Iterable[Span]) -> Node:
+def take_spans(x: Node, spans: Iterable[Span]) -> Node:
+    """Return the given positions of each axis, `x` itself if all are taken."""
     spans = tuple(spans)
     if all(span == (0, size, 1) for span, size in zip(spans, x.shape, strict=True)):
         return x
@@ -241,7 +245,7 @@ def getitem(x: Node, index: Any) -> Node:
                 shape.append(extent_of(size, spans[-1]))
             else:
                 spans.append(integer_span(size, item))
-    return reshape(_take_spans(x, spans), shape)
+    return reshape(take_spans(x, spans), shape)
 
 
 def slice(  # noqa: A001 - ONNX's name
@@ -295,7 +299,7 @@ def slice(  # noqa: A001 - ONNX's name
         positions = [normalize_axis(axis, x.rank) for axis in along]
         bounds = map(builtins.slice, starts, stops, paces)
         chosen = {axis: slice_span(x.shape[axis], each) for axis, each in zip(positions, bounds, strict=True)}
-    return _take_spans(x, _spans_along(x, chosen))
+    return take_spans(x, _spans_along(x, chosen))
 
 
 def pad(x: Node, padding: Padding, value: float = 0.0) -> Node:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 
-@dataclass(slots=True)
-class StoredValue:
-    """A variable's array (row-major, in storage form) and a number that grows with every write."""
+@dataclass(slots=True, eq=False)
+class WriteCounter:
+    """How often some variables were changed together."""
 
-    array: np.ndarray
-    version: int = 0
+    count: int = 0
 
 
 class VariableStore:
-    """The values of a graph's variables.
+    """The values of a graph's variables: arrays, row-major, in storage form.
 
-    `lock` serialises the runs of a graph; whoever changes an array in place holds it and calls `touch`.
+    `lock` serialises the runs of a graph. Whoever changes arrays in place holds it, and first increases the `counter`
+    of these variables: one for all that a plan writes, so that this is a single step, however many there are.
 
     Examples
     --------
@@ -31,32 +32,34 @@ class VariableStore:
     """
 
     def __init__(self) -> None:
-        self._values: dict[str, StoredValue] = {}
+        self._arrays: dict[str, np.ndarray] = {}
+        self._counters: dict[frozenset[str], WriteCounter] = {}
         self.lock = threading.RLock()
 
     def add(self, name: str, initial: np.ndarray) -> None:
         """Keep a copy of a variable's initial value."""
-        self._values[name] = StoredValue(np.array(initial, order="C", copy=True))
+        self._arrays[name] = np.array(initial, order="C", copy=True)
 
     def array(self, name: str) -> np.ndarray:
         """Return the array itself, not a copy: for plans, which write to it under the lock."""
-        return self._values[name].array
+        return self._arrays[name]
 
     def read(self, name: str) -> np.ndarray:
         """Return a copy of a value."""
         with self.lock:
-            return self._values[name].array.copy()
+            return self._arrays[name].copy()
 
     def write(self, name: str, value: np.ndarray) -> None:
         """Replace a value in place, so that plans that hold the array see it."""
         with self.lock:
-            self.touch(name)  # first, so that no interrupt leaves a new value with the old version
-            np.copyto(self._values[name].array, value, casting="unsafe")
+            self.counter([name]).count += 1  # first, so that no interrupt leaves a new value with the old version
+            np.copyto(self._arrays[name], value, casting="unsafe")
 
-    def touch(self, name: str) -> None:
-        """Record that a value was changed in place."""
-        self._values[name].version += 1
+    def counter(self, names: Iterable[str]) -> WriteCounter:
+        """Return what counts the writes to these variables together; it is the same one for the same variables."""
+        return self._counters.setdefault(frozenset(names), WriteCounter())
 
     def version(self, name: str) -> int:
-        """Return how often a value was changed."""
-        return self._values[name].version
+        """Return how often a value was changed; it grows with each write, before the value changes."""
+        counters = self._counters.copy()  # at once: another thread may be loading a plan
+        return sum(counter.count for names, counter in counters.items() if name in names)

@@ -99,8 +99,10 @@ class OpSample:
 
 
 FAMILIES = (
+    *("logical", "special", "trigonometry", "rounding", "activation", "scan", "aggregation"),
     *("arithmetic", "elementwise", "comparison", "reduce", "shape", "slicing", "index"),
-    *("matmul", "conv", "pool", "norm", "loss", "random", "state"),
+    *("matmul", "conv", "pool", "norm", "loss", "elementwise_loss", "random", "state"),
+    *("split", "rearrange", "gather", "sort", "diagonal", "einsum", "conv_transpose", "conv1d"),
 )
 
 

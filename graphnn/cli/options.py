@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -46,6 +47,15 @@ def _devices() -> Iterable[str]:
     return DEVICES
 
 
+def _data_set_or_folder(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Return the name of a data set, or the path of a folder that is there."""
+    from graphnn.data import DATASETS
+
+    if value not in DATASETS and Path(value).is_dir():
+        return value
+    return _one_of("data set or folder", lambda: DATASETS)(ctx, parameter, value)
+
+
 class ModelCommand(click.Command):
     """A command whose help ends with the list of models."""
 
@@ -79,6 +89,19 @@ def batch_option(command: Decorated) -> Decorated:
     """Add ``--batch``."""
     return click.option(
         "--batch", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="Images in a step."
+    )(command)
+
+
+def data_option(command: Decorated) -> Decorated:
+    """Add ``--data``."""
+    return click.option(
+        "--data",
+        callback=_data_set_or_folder,
+        default="mnist",
+        show_default=True,
+        metavar="NAME|FOLDER",
+        help="mnist, fashion_mnist or cifar10, of which the last two are downloaded once; or a folder with the files "
+        "of MNIST or CIFAR-10, or files named and made as those.",
     )(command)
 
 

@@ -11,6 +11,7 @@ from graphnn.cli.options import (
     INTERRUPTED,
     ModelCommand,
     batch_option,
+    data_option,
     debug_option,
     device_option,
     model_argument,
@@ -52,12 +53,7 @@ def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float
 )
 @seed_option
 @device_option
-@click.option(
-    "--data",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="FOLDER",
-    help="Four files named and made as those of MNIST.  [default: MNIST, which comes with graphnn]",
-)
+@data_option
 @click.option(
     "--plot",
     type=click.Path(),
@@ -67,7 +63,7 @@ def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float
 @debug_option
 @click.pass_context
 def train(ctx: click.Context, /, **settings: Any) -> None:
-    """Train MODEL on MNIST and print a line an epoch.
+    """Train MODEL on labelled images and print a line an epoch.
 
     Loss and error (the fraction of wrong answers) are those of full passes over all images after the epoch; Epoch
     Time is the training pass alone, in seconds. Ctrl-C stops after the step.
@@ -76,6 +72,7 @@ def train(ctx: click.Context, /, **settings: Any) -> None:
     Examples:
       graphnn train lenet
       graphnn train pure_linear --epochs 5 --plot curves.png
+      graphnn train simple_conv --data fashion_mnist
       graphnn train mnist_cnn --optimizer adam --lr 0.001 --schedule cosine
     """  # noqa: D301  # click reads \b
     from graphnn.cli.training import Settings, run

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import click
 
 from graphnn.cli.display import Display
-from graphnn.cli.program import program_for
+from graphnn.cli.program import Program, program_for
 from graphnn.cli.recipes import EPOCHS, make_optimizer, recipe_for
 from graphnn.cli.table import HEADER, table_line
 from graphnn.compiler.targets.devices import target_for
-from graphnn.data import Dataset, mnist
+from graphnn.data import DATASETS, DataError, Dataset, load_dataset
 from graphnn.trainer import EpochRow, Phase, Trainer
 from graphnn.viz.curves import plot_history, require_plot
 
@@ -29,7 +29,7 @@ class Settings:
     schedule: str
     seed: int
     device: str
-    data: str | None
+    data: str
     plot: str | None
 
     @property
@@ -49,8 +49,9 @@ def run(settings: Settings) -> bool:
     """Train, with the table on standard output; return False if Ctrl-C ended it."""
     if settings.plot is not None:
         require_plot(settings.plot)  # a training is too long to find that out at its end
-    dataset = mnist(settings.data)
-    trainer = _trainer(settings, len(dataset.train_labels))
+    program = program_for(settings.model, settings.seed)
+    dataset = _dataset_for(program, settings.data)
+    trainer = _trainer(settings, program, len(dataset.train_labels))
     finished = _fit(trainer, dataset, settings.number_of_epochs)
     if settings.plot is not None and trainer.history:
         plot_history(trainer.history, settings.plot)
@@ -58,9 +59,29 @@ def run(settings: Settings) -> bool:
     return finished
 
 
-def _trainer(settings: Settings, images: int) -> Trainer:
+def _dataset_for(program: Program, source: str) -> Dataset:
+    """Return a data set whose images the model takes; one that it can't take is not downloaded first."""
+    if source in DATASETS:
+        _require_images(program, source, DATASETS[source].image_shape)
+    dataset = load_dataset(source)
+    _require_images(program, source, dataset.train_images.shape[1:])
+    return dataset
+
+
+def _require_images(program: Program, source: str, shape: tuple[int, ...]) -> None:
+    if shape == program.images.shape[1:]:
+        return
+    fitting = [name for name, entry in DATASETS.items() if entry.image_shape == program.images.shape[1:]]
+    raise DataError(
+        f"{program.model} can't be trained on {source}: its images have another shape",
+        expected=f"{program.images.shape[1:]} (channels, height, width)",
+        actual=str(shape),
+        hint="choose another model" + (f", or other data: --data {' or '.join(fitting)}" if fitting else ""),
+    )
+
+
+def _trainer(settings: Settings, program: Program, images: int) -> Trainer:
     """Compile the model, and say what is going to happen."""
-    program = program_for(settings.model, settings.seed)
     epochs = settings.number_of_epochs
     steps = epochs * max(1, math.ceil(images / settings.batch))
     trainer = Trainer(

@@ -1,8 +1,22 @@
-"""Data to train on: the MNIST digits, files in the IDX format, and batches prepared in the background."""
+"""Data to train on: data sets by name or from files, and batches prepared, and changed at random, in the background."""
 
+from graphnn.data import transforms
 from graphnn.data.batches import Batches
-from graphnn.data.datasets import Dataset, mnist
+from graphnn.data.datasets import DATASETS, Dataset, cifar10, fashion_mnist, load_dataset, mnist
 from graphnn.data.errors import DataError
 from graphnn.data.idx import read_idx
+from graphnn.data.torchvision import from_torchvision
 
-__all__ = ["Batches", "DataError", "Dataset", "mnist", "read_idx"]
+__all__ = [
+    "DATASETS",
+    "Batches",
+    "DataError",
+    "Dataset",
+    "cifar10",
+    "fashion_mnist",
+    "from_torchvision",
+    "load_dataset",
+    "mnist",
+    "read_idx",
+    "transforms",
+]

@@ -1,16 +1,18 @@
-"""Arrays cut into batches, each prepared in a background thread while the one before it is used."""
+"""Arrays cut into batches, which threads prepare in the background while the ones before are used."""
+
+from __future__ import annotations
 
 import operator
-import sys
-import threading
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
-from queue import SimpleQueue
+from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from graphnn.data.ahead import prepared_ahead
 from graphnn.data.errors import DataError
+from graphnn.data.transforms import Transform
+from graphnn.ops.source import caller
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -19,9 +21,9 @@ class Batches:
     """Arrays of equal length, cut into batches along their first axis.
 
     Iterating once is one epoch, and gives tuples, with one array for each that was given. The order of epoch k depends
-    on the seed and on k alone, on every machine and with every NumPy, so that a run can be resumed from the number of
-    its epoch. A thread that prepares batches ends with the iteration: at its end, when it is closed, or when it is
-    dropped.
+    on the seed and on k alone, and what is drawn for batch b of it on the seed, k and b alone, on every machine, with
+    every NumPy and any number of threads, so that a run can be resumed from the number of its epoch and batch. Threads
+    that prepare batches end with the iteration: at its end, when it is closed, or when it is dropped.
 
     Parameters
     ----------
@@ -37,6 +39,13 @@ class Batches:
         Whether to leave out a last batch that is smaller than the others.
     prefetch : int
         How many batches may be prepared ahead. With 0 there is no thread.
+    threads : int
+        How many threads prepare batches, of which no more than `prefetch` have something to do. NumPy lets them work at
+        the same time while it copies and computes.
+    transform : callable, optional
+        Makes of the first array of each batch what is given instead, with the help of a random generator of that
+        batch: ``transform(images, generator)``. `graphnn.data.transforms` has some; of your own, it is called in
+        several threads at a time.
 
     Raises
     ------
@@ -66,6 +75,8 @@ class Batches:
         seed: int = 0,
         drop_last: bool = False,
         prefetch: int = 2,
+        threads: int = 1,
+        transform: Transform | None = None,
     ) -> None:
         self._arrays: Arrays = tuple(np.asarray(array) for array in arrays)
         self._rows = _common_length(self._arrays)
@@ -74,12 +85,16 @@ class Batches:
         self.seed = _at_least(0, seed, "seed")
         self.drop_last = drop_last
         self.prefetch = _at_least(0, prefetch, "prefetch")
+        self.threads = _at_least(1, threads, "threads")
+        self.transform = transform
         self._epoch = 0
+        self._start = 0
         if not len(self):
             raise DataError(
                 "drop_last leaves no batch",
                 expected=f"{self.batch_size} rows or more, for one batch",
                 actual=f"{self._rows} rows",
+                where=str(caller()),
                 hint="lower batch_size, or keep the last batch",
             )
 
@@ -92,18 +107,21 @@ class Batches:
         """Number of the epoch that the next iteration goes through, from 0."""
         return self._epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration goes through.
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch that the next iteration goes through, and where in it.
 
         Parameters
         ----------
         epoch : int
             Its number, from 0.
+        start : int
+            How many of its batches to leave out: those that a run had before it was broken off. The others are the
+            same as without. The epoch after it is whole again.
 
         Raises
         ------
         DataError
-            If it is negative.
+            If one is negative, or the epoch has fewer batches than are to be left out.
 
         Examples
         --------
@@ -113,15 +131,47 @@ class Batches:
         >>> (again,), *_ = batches
         >>> bool((first == again).all())
         True
+        >>> batches.set_epoch(0, start=1)
+        >>> list(batches)
+        []
         """
-        self._epoch = _at_least(0, epoch, "epoch")
+        epoch, start = _at_least(0, epoch, "epoch"), _at_least(0, start, "start")
+        if start > len(self):
+            raise DataError(
+                "start is out of its range",
+                expected=f"0 to {len(self)}, the batches of an epoch",
+                actual=str(start),
+                where=str(caller()),
+                hint="resume with the data and the batch size that the run had",
+            )
+        self._epoch, self._start = epoch, start
 
     def __iter__(self) -> Generator[Arrays, None, None]:
-        order = self._order(self._epoch)
-        self._epoch += 1
-        starts = range(0, len(self) * self.batch_size, self.batch_size)
-        batches = (_take(self._arrays, order[start : start + self.batch_size]) for start in starts)
-        return _ahead(batches, self.prefetch) if self.prefetch else batches
+        prepare = partial(self._prepare, self._epoch, self._order(self._epoch))
+        numbers = range(self._start, len(self))
+        self._epoch, self._start = self._epoch + 1, 0
+        if not self.prefetch:
+            return (prepare(number) for number in numbers)
+        return prepared_ahead(prepare, numbers, self.prefetch, self.threads, "graphnn-batches")
+
+    def _prepare(self, epoch: int, order: np.ndarray, number: int) -> Arrays:
+        first, *others = _take(self._arrays, order[number * self.batch_size : (number + 1) * self.batch_size])
+        if self.transform is None:
+            return first, *others
+        seeds = np.random.SeedSequence(self.seed, spawn_key=(epoch, number))
+        try:
+            changed = np.ascontiguousarray(self.transform(first, np.random.Generator(np.random.PCG64(seeds))))
+            if changed.shape[:1] != first.shape[:1]:
+                raise DataError(
+                    "the transform has changed how many rows a batch has",
+                    expected=f"{len(first)} rows",
+                    actual=f"shape {changed.shape}",
+                    hint="let it return one row for each row that it is given",
+                )
+        except Exception as error:
+            error.add_note(f"in the transform of batch {number} of epoch {epoch}, both counted from 0")
+            raise
+        return changed, *others
 
     def _order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
@@ -131,60 +181,6 @@ class Batches:
         return np.argsort(words, kind="stable")
 
 
-@dataclass(eq=False)
-class _Handover:
-    """What the consumer of batches and the thread that prepares them share.
-
-    Only `SimpleQueue.put` and plain attributes are used to stop the thread, for that may happen in the garbage
-    collector, which can run in either thread at any line: a lock taken there might be held by that very thread.
-    """
-
-    ready: SimpleQueue[Arrays | BaseException | None] = field(default_factory=SimpleQueue)
-    places: SimpleQueue[None] = field(default_factory=SimpleQueue)
-    stopped: bool = False
-
-    def prepare(self, batches: Iterator[Arrays]) -> None:
-        """Put batches, then None or the exception that ended them; wait for a free place before each."""
-        try:
-            while True:
-                self.places.get()
-                if self.stopped:
-                    return
-                batch = next(batches, None)
-                self.ready.put(batch)
-                if batch is None:
-                    return
-        except BaseException as error:  # noqa: BLE001  # whatever it is, the consumer waits for it
-            self.ready.put(error)
-
-    def stop(self, thread: threading.Thread) -> None:
-        """End the thread, after the batch that it may be preparing."""
-        self.stopped = True
-        self.places.put(None)
-        # When the interpreter ends, its daemon threads have stopped without a word: there is nothing to wait for.
-        if thread.is_alive() and thread is not threading.current_thread() and not sys.is_finalizing():
-            # Bounded: the collector may have come while this thread holds a lock that an ending thread needs.
-            thread.join(timeout=1.0)
-
-
-def _ahead(batches: Iterator[Arrays], prefetch: int) -> Generator[Arrays, None, None]:
-    """Yield the batches, preparing up to `prefetch` of them ahead in a thread that ends with this generator."""
-    handover = _Handover()
-    for _ in range(prefetch):
-        handover.places.put(None)
-    # A daemon, so that an iterator which is still referred to doesn't keep the interpreter from ending.
-    thread = threading.Thread(target=handover.prepare, args=(batches,), name="graphnn-batches", daemon=True)
-    try:
-        thread.start()  # in here, since an interrupt may come while it waits for the thread
-        while (batch := handover.ready.get()) is not None:
-            if isinstance(batch, BaseException):
-                raise batch
-            handover.places.put(None)
-            yield batch
-    finally:
-        handover.stop(thread)
-
-
 def _take(arrays: Arrays, rows: np.ndarray) -> Arrays:
     """Return the rows of each array, copied."""
     return tuple(np.take(array, rows, axis=0) for array in arrays)
@@ -192,11 +188,14 @@ def _take(arrays: Arrays, rows: np.ndarray) -> Arrays:
 
 def _common_length(arrays: Arrays) -> int:
     if not arrays:
-        raise DataError("Batches needs at least one array")
+        raise DataError("Batches needs at least one array", where=str(caller()))
     for position, array in enumerate(arrays):
         if not array.ndim:
             raise DataError(
-                f"array {position} has no axis to cut along", expected="one axis or more", actual="shape ()"
+                f"array {position} has no axis to cut along",
+                expected="one axis or more",
+                actual="shape ()",
+                where=str(caller()),
             )
     lengths = [len(array) for array in arrays]
     if len(set(lengths)) > 1:
@@ -204,15 +203,18 @@ def _common_length(arrays: Arrays) -> int:
             "the arrays have different lengths",
             expected="equally many rows in each",
             actual=", ".join(map(str, lengths)),
+            where=str(caller()),
             hint="compare how the arrays were made: row i of each belongs to example i",
         )
     if not lengths[0]:
-        raise DataError("the arrays have no rows")
+        raise DataError("the arrays have no rows", where=str(caller()))
     return lengths[0]
 
 
 def _at_least(least: int, value: int, name: str) -> int:
     number = operator.index(value)
     if number < least:
-        raise DataError(f"{name} is out of its range", expected=f"{least} or more", actual=str(number))
+        raise DataError(
+            f"{name} is out of its range", expected=f"{least} or more", actual=str(number), where=str(caller())
+        )
     return number

@@ -4,4 +4,4 @@ from graphnn.ops.errors import GraphError
 
 
 class DataError(GraphError):
-    """A data file that cannot be read, or arrays that cannot be cut into batches."""
+    """Data that cannot be fetched or read, or arrays that cannot be made into batches."""

@@ -1,9 +1,11 @@
-"""Adam."""
+"""Adam, and Adam with decoupled weight decay."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cache
+from typing import ClassVar
 
 from graphnn.ops.elementwise import sqrt
 from graphnn.ops.node import Node
@@ -11,6 +13,7 @@ from graphnn.ops.state import assign
 from graphnn.optim.optimizer import GradientPair, Optimizer, Schedule
 
 
+@dataclass(eq=False)
 class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015), by PyTorch's formula.
 
@@ -32,8 +35,8 @@ class Adam(Optimizer):
         β1 and β2, at least 0 and below 1.
     eps : float
         Keeps the divisor away from 0.
-    weight_decay : float
-        Multiple of each variable that is added to its gradient.
+    weight_decay, clip_norm, clip_value, groups
+        By keyword alone; see `Optimizer`.
 
     Raises
     ------
@@ -53,20 +56,19 @@ class Adam(Optimizer):
     ['w', 'adam.step', 'adam.exp_avg.w', 'adam.exp_avg_sq.w']
     """
 
-    counts_runs = True
+    lr: float | Schedule = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
 
-    def __init__(
-        self,
-        lr: float | Schedule = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(lr, weight_decay=weight_decay)
-        self.betas = beta1, beta2 = betas
-        self.require(0 <= beta1 < 1 and 0 <= beta2 < 1, f"betas are {betas}", "numbers of at least 0 and below 1")
-        self.require(eps >= 0, f"eps is {eps}", "a number of 0 or more")
-        self.eps = eps
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_betas(self, self.betas)
+        self.require_range(self.eps >= 0, "eps")
+
+    @property
+    def counts_runs(self) -> bool:
+        """The corrections need the number of runs."""
+        return True
 
     def assigns(self, pairs: Sequence[GradientPair], learning_rate: Node, step: Node | None) -> Iterator[Node]:
         """Yield the new averages and the new value of each variable."""
@@ -75,6 +77,7 @@ class Adam(Optimizer):
         run = (step + 1).astype("float64")
         size_as = cache((learning_rate / (1 - beta1**run)).astype)
         correction_as = cache(sqrt(1 - beta2**run).astype)
+        shrunk = self.shrinking(learning_rate)
         for gradient, weight in pairs:
             gradient = self.decayed(gradient, weight)
             mean, square = self.state("exp_avg", weight), self.state("exp_avg_sq", weight)
@@ -83,4 +86,53 @@ class Adam(Optimizer):
             divisor = sqrt(new_square) / correction_as(weight.dtype) + self.eps
             yield assign(mean, new_mean)
             yield assign(square, new_square)
-            yield assign(weight, weight - size_as(weight.dtype) * new_mean / divisor)
+            yield assign(weight, shrunk(weight) - size_as(weight.dtype) * new_mean / divisor)
+
+
+@dataclass(eq=False)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), by PyTorch's formula.
+
+    ::
+
+        w ← (1 - lr · weight_decay) · w
+
+    comes first; then the step of `Adam`, in whose gradient the decay has no part. Its state is ``adamw.exp_avg.NAME``
+    and so on.
+
+    Parameters
+    ----------
+    lr, betas, eps
+        As of `Adam`.
+    weight_decay : float
+        Share of each variable that is taken off, times the learning rate.
+    clip_norm, clip_value, groups
+        By keyword alone; see `Optimizer`.
+
+    Raises
+    ------
+    GraphError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> with gn.Graph() as graph:
+    ...     w, bias = gn.variable("w", 1.0), gn.variable("bias", 1.0)
+    ...     adamw = gn.optim.AdamW(0.1, weight_decay=0.5, groups=[{"params": [bias], "weight_decay": 0.0}])
+    ...     train = adamw.minimize(w * w + bias * bias)
+    >>> gn.Executor([], updates=train, device="numpy").run()
+    []
+    >>> [round(float(graph.get_value(name)), 4) for name in ("w", "bias")]
+    [0.85, 0.9]
+    """
+
+    weight_decay: float = field(default=1e-2, kw_only=True)
+    decouples_weight_decay: ClassVar[bool] = True
+
+
+def require_betas(optimizer: Optimizer, betas: tuple[float, float]) -> None:
+    """Raise a GraphError unless both shares of the past are at least 0 and below 1."""
+    beta1, beta2 = betas
+    fits = 0 <= beta1 < 1 and 0 <= beta2 < 1
+    optimizer.require(fits, f"betas are {betas}", "numbers of at least 0 and below 1")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -12,10 +15,13 @@ from graphnn.ops import dtypes
 from graphnn.ops.broadcasting import Cast
 from graphnn.ops.context import apply
 from graphnn.ops.errors import DTypeError, GraphError, ShapeError
+from graphnn.ops.graph import Graph
 from graphnn.ops.node import Node
 from graphnn.ops.source import caller
 from graphnn.ops.state import Variable, assign, constant, variable
 from graphnn.optim.ancestors import differentiable_ancestors, updates_of
+from graphnn.optim.clipping import clip_grad_value, clipped_by_norm
+from graphnn.optim.groups import Group, ParameterGroup, parameter_groups
 
 Schedule = Callable[[Node], Node | float]
 """From the number of runs so far, a float64 scalar, to the learning rate of this run."""
@@ -24,15 +30,16 @@ GradientPair = tuple[Node, Node]
 """A gradient and its variable."""
 
 
+@dataclass(eq=False)
 class Optimizer:
-    """Base of the optimisers.
+    """Base of the optimisers: a dataclass whose fields are its options.
 
     All of an optimiser's nodes lie in a scope named after its class, such as ``sgd``; a second one in the same graph,
     or a second call, has a number added. In it, ``sgd.learning_rate`` is the learning rate, a float64 scalar to be
     fetched like any other node; ``sgd.step`` counts the runs, where a schedule or the formula needs that; and what is
     kept for a variable is named after both, as in ``sgd.momentum.conv1.weight``. All of that is saved with the graph.
 
-    A subclass defines `assigns`.
+    A subclass defines `assigns`; one with options of its own is a dataclass, too, so that groups can change them.
 
     Parameters
     ----------
@@ -41,11 +48,21 @@ class Optimizer:
         as those that `graphnn.optim.schedules` makes.
     weight_decay : float
         Multiple of each variable that is added to its gradient.
+    clip_norm : float, optional
+        What the norm of all gradients together may be at most; see `clip_grad_norm`. The norm before is
+        ``sgd.gradient_norm``.
+    clip_value : float, optional
+        What the size of each element of a gradient may be at most; see `clip_grad_value`. That comes first.
+    groups : sequence of dict
+        Options for some of the variables, as in ``{"params": [conv.weight], "lr": 0.01, "weight_decay": 0}``. Under
+        ``"params"`` stand variables or their names, or a function that says whether a variable belongs to the group;
+        the rest replaces the optimiser's own options. ``"optimizer"`` replaces the optimiser itself. A group's
+        learning rate is ``sgd.learning_rate_1``, and so on in the order of the groups.
 
     Raises
     ------
     GraphError
-        If a number is negative.
+        If a number is out of its range, or a group has an option that the optimiser has not.
 
     Examples
     --------
@@ -65,20 +82,38 @@ class Optimizer:
     array([ 1.5, -2.5], dtype=float32)
     """
 
-    counts_runs: ClassVar[bool] = False
-    """Whether the formula needs the number of runs, even with a fixed learning rate."""
+    lr: float | Schedule
+    weight_decay: float = field(default=0.0, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
+    clip_value: float | None = field(default=None, kw_only=True)
+    groups: Sequence[Group] = field(default=(), kw_only=True)
 
-    def __init__(self, lr: float | Schedule, *, weight_decay: float = 0.0) -> None:
-        self.require(callable(lr) or _is_rate(lr), f"lr is {lr!r}", "a number of 0 or more, or a schedule")
-        self.require(weight_decay >= 0, f"weight_decay is {weight_decay}", "a number of 0 or more")
-        self.lr = lr
-        self.weight_decay = weight_decay
+    decouples_weight_decay: ClassVar[bool] = False
+    """Whether weights shrink by themselves (Loshchilov and Hutter, 2019) instead of through their gradients."""
+
+    def __post_init__(self) -> None:
+        rate = self.lr
+        self.require(callable(rate) or _is_rate(rate), f"lr is {rate!r}", "a number of 0 or more, or a schedule")
+        self.require_range(self.weight_decay >= 0, "weight_decay")
+        for name in ("clip_norm", "clip_value"):
+            limit = getattr(self, name)
+            self.require_range(limit is None or limit > 0, name, "a number above 0, or None")
         self._learning_rate: Node | None = None
+        self._groups: tuple[ParameterGroup, ...] = parameter_groups(self)
 
     def require(self, condition: bool, message: str, expected: str, hint: str = "") -> None:
         """Raise a GraphError that names the optimiser unless the condition holds."""
         if not condition:
             raise GraphError(f"{self.label}: {message}", expected=expected, where=str(caller()), hint=hint)
+
+    def require_range(self, condition: bool, option: str, expected: str = "a number of 0 or more") -> None:
+        """Raise a GraphError that shows an option unless the condition holds."""
+        self.require(condition, f"{option} is {getattr(self, option)}", expected)
+
+    @property
+    def counts_runs(self) -> bool:
+        """Whether the number of runs is needed: by a schedule, or by the formula."""
+        return callable(self.lr)
 
     @property
     def label(self) -> str:
@@ -87,7 +122,7 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> Node:
-        """The learning rate of each run, as a node of the graph that was last optimised.
+        """The learning rate of each run, as a node of the graph that was last optimised; groups may have their own.
 
         Examples
         --------
@@ -149,8 +184,11 @@ class Optimizer:
         """
         self._require_loss(loss)
         trained = self._trainable(loss) if variables is None else self._checked(loss, variables)
-        own = self.apply_gradients(zip(gradients(loss, trained), trained, strict=True))
-        return [*own, *updates_of(loss)]
+        return [*self.updates(loss, trained), *updates_of(loss)]
+
+    def updates(self, loss: Node, variables: Sequence[Node]) -> list[Node]:
+        """Build the optimiser's own assigns for a loss and variables that `minimize` has looked at."""
+        return self.apply_gradients(zip(gradients(loss, variables), variables, strict=True))
 
     def apply_gradients(self, pairs: Iterable[GradientPair]) -> list[Node]:
         """Build the optimiser's assigns from gradients, which may have been clipped or scaled before.
@@ -190,12 +228,14 @@ class Optimizer:
         names = [weight.name for _, weight in given]
         twice = next((name for name in names if names.count(name) > 1), None)
         self.require(twice is None, f"variable {twice!r} occurs twice", "one gradient for each variable")
-        graph = given[0][1].graph
-        with graph, graph.scope(graph.unique_scope(type(self).__name__.lower())):
-            counted = callable(self.lr) or self.counts_runs
-            step = variable("step", 0, trainable=False) if counted else None
-            self._learning_rate = self._make_learning_rate(step)
-            own = list(self.assigns(given, self._learning_rate, step))
+        rules = {weight: self._rule_of(weight) for _, weight in given}
+        counted = any(rule.counts_runs for rule in (self, *(group.rule for group in self._groups)))
+        with self.own_scope(given[0][1].graph, counted) as step:
+            rates = self._rates(step)
+            clipped = self._clipped(given)
+            own: list[Node] = []
+            for rule in dict.fromkeys(rules.values()):
+                own += rule.assigns([pair for pair in clipped if rules[pair[1]] is rule], rates[rule], step)
             return own if step is None else [*own, assign(step, step + 1)]
 
     def assigns(self, pairs: Sequence[GradientPair], learning_rate: Node, step: Node | None) -> Iterator[Node]:
@@ -212,16 +252,55 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no assigns(self, pairs, learning_rate, step)")
 
-    def state(self, name: str, weight: Node) -> Node:
-        """Make a variable of zeros that is kept for `weight`, for use in `assigns`."""
-        zeros = np.zeros(weight.spec.static_shape, weight.dtype.interface)
-        return variable(f"{name}.{weight.name}", zeros, trainable=False, dtype=weight.dtype)
+    def state(self, name: str, weight: Node, initial: float = 0.0) -> Node:
+        """Make a variable that is kept for `weight`, of its shape and filled with one number, for use in `assigns`."""
+        values = np.full(weight.spec.static_shape, initial, weight.dtype.interface)
+        return variable(f"{name}.{weight.name}", values, trainable=False, dtype=weight.dtype)
 
     def decayed(self, gradient: Node, weight: Node) -> Node:
-        """Return the gradient with the weight decay added."""
-        return gradient + self.weight_decay * weight if self.weight_decay else gradient
+        """Return the gradient with the weight decay added, unless that is decoupled."""
+        coupled = self.weight_decay and not self.decouples_weight_decay
+        return gradient + self.weight_decay * weight if coupled else gradient
 
-    def _make_learning_rate(self, step: Node | None) -> Node:
+    def shrinking(self, learning_rate: Node) -> Callable[[Node], Node]:
+        """Return the function from a variable w to ``(1 - lr · weight_decay) · w``, what decoupled decay leaves."""
+        if not self.weight_decay or not self.decouples_weight_decay:
+            return lambda weight: weight
+        share_as = cache((1 - learning_rate * self.weight_decay).astype)
+        return lambda weight: share_as(weight.dtype) * weight
+
+    @contextmanager
+    def own_scope(self, graph: Graph, counted: bool) -> Iterator[Node | None]:
+        """Let nodes made inside be the optimiser's; yields the number of runs so far, or None unless it is counted."""
+        with graph, graph.scope(graph.unique_scope(type(self).__name__.lower())):
+            yield variable("step", 0, trainable=False) if counted else None
+
+    def _rule_of(self, weight: Node) -> Optimizer:
+        """Return the optimiser whose formula and options hold for a variable: that of its group, or this one."""
+        found = [group for group in self._groups if group.holds(weight)]
+        self.require(len(found) < 2, f"variable {weight.name!r} is in {len(found)} groups", "one group, or none")
+        return found[0].rule if found else self
+
+    def _clipped(self, pairs: list[GradientPair]) -> list[GradientPair]:
+        slopes, weights = [gradient for gradient, _ in pairs], [weight for _, weight in pairs]
+        if self.clip_value is not None:
+            slopes = clip_grad_value(slopes, self.clip_value)
+        if self.clip_norm is not None:
+            slopes, _ = clipped_by_norm(slopes, self.clip_norm, name="gradient_norm")
+        return list(zip(slopes, weights, strict=True))
+
+    def _rates(self, step: Node | None) -> dict[Optimizer, Node]:
+        """Make the learning rates: of the optimiser, and of each group that has another one."""
+        self._learning_rate = self.make_learning_rate(step)
+        rates = {self: self._learning_rate}
+        for number, group in enumerate(self._groups, start=1):
+            own = group.rule.lr is not self.lr
+            name = f"learning_rate_{number}"
+            rates[group.rule] = group.rule.make_learning_rate(step, name) if own else self._learning_rate
+        return rates
+
+    def make_learning_rate(self, step: Node | None, name: str = "learning_rate") -> Node:
+        """Make the node of this run's learning rate."""
         if callable(self.lr):
             assert step is not None
             rate = self.lr(step.astype("float64"))
@@ -229,7 +308,7 @@ class Optimizer:
             rate = self.lr
         if not isinstance(rate, Node):
             self.require(_is_rate(rate), f"the learning rate is {rate!r}", "a scalar node, or a number of 0 or more")
-            return constant(float(rate), "float64", name="learning_rate")
+            return constant(float(rate), "float64", name=name)
         if rate.shape != ():
             raise ShapeError(
                 f"{self.label}: the schedule gives no scalar",
@@ -237,7 +316,7 @@ class Optimizer:
                 actual=str(rate.spec),
                 where=str(caller()),
             )
-        return apply(Cast(dtypes.float64), rate, name="learning_rate")
+        return apply(Cast(dtypes.float64), rate, name=name)
 
     # Checks.
 

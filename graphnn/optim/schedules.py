@@ -15,6 +15,7 @@ from graphnn.ops.elementwise import clip
 from graphnn.ops.errors import GraphError
 from graphnn.ops.node import Node
 from graphnn.ops.source import caller
+from graphnn.ops.trigonometry import cos
 from graphnn.optim.optimizer import Schedule
 
 
@@ -144,19 +145,8 @@ def one_cycle(
 
 
 def _half_cosine(done: Node) -> Node:
-    """Return ``(1 + cos(π · done)) / 2``, from 1 to 0, for a share done from 0 to 1; what exceeds it is 1.
-
-    There is no op for the cosine. It is the square of ``sin(π / 2 · x)`` with ``x = 1 - done``, whose Taylor series is
-    exact to the last digits of float64 after a few terms, and 0 where x is.
-    """
-    x = 1 - clip(done, 0, 1)
-    square = x * x
-    terms = [(-1) ** k * (math.pi / 2) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(11)]
-    series = square * terms[-1] + terms[-2]
-    for term in reversed(terms[:-2]):
-        series = series * square + term
-    sine = series * x
-    return sine * sine
+    """Return ``(1 + cos(π · done)) / 2``, from 1 to 0, for a share done from 0 to 1; what exceeds it is 1."""
+    return (1 + cos(math.pi * clip(done, 0, 1))) / 2
 
 
 def _require(label: str, **numbers: float) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from graphnn.ops.node import Node
 from graphnn.ops.state import assign
-from graphnn.optim.optimizer import GradientPair, Optimizer, Schedule
+from graphnn.optim.optimizer import GradientPair, Optimizer
 
 
+@dataclass(eq=False)
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum on demand, by PyTorch's formula.
 
@@ -27,8 +29,8 @@ class SGD(Optimizer):
         Share of the previous direction that is kept. With 0 there is no state.
     nesterov : bool
         Whether to look ahead by one step.
-    weight_decay : float
-        Multiple of each variable that is added to its gradient.
+    weight_decay, clip_norm, clip_value, groups
+        By keyword alone; see `Optimizer`.
 
     Raises
     ------
@@ -48,18 +50,14 @@ class SGD(Optimizer):
     ['w', 'sgd.momentum.w']
     """
 
-    def __init__(
-        self,
-        lr: float | Schedule,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(lr, weight_decay=weight_decay)
-        self.require(momentum >= 0, f"momentum is {momentum}", "a number of 0 or more")
-        self.require(not nesterov or momentum > 0, "nesterov without momentum", "momentum above 0", "momentum=0.9")
-        self.momentum = momentum
-        self.nesterov = nesterov
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_range(self.momentum >= 0, "momentum")
+        has_momentum = not self.nesterov or self.momentum > 0
+        self.require(has_momentum, "nesterov without momentum", "momentum above 0", "momentum=0.9")
 
     def assigns(self, pairs: Sequence[GradientPair], learning_rate: Node, step: Node | None) -> Iterator[Node]:
         """Yield the new momentum, if there is one, and the new value of each variable."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graphnn.files import require_suffix, require_writable, write_whole
 from graphnn.ops.errors import GraphError
 from graphnn.ops.source import caller
-from graphnn.viz.files import require_suffix, require_writable, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

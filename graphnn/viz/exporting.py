@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from graphnn.executor import Executor
+from graphnn.files import require_suffix, write_whole
 from graphnn.ops.errors import GraphError
 from graphnn.ops.graph import Graph
 from graphnn.ops.source import caller
 from graphnn.viz.dot import dot_text
-from graphnn.viz.files import require_suffix, write_whole
 from graphnn.viz.picture import Picture, of_graph, of_plan
 from graphnn.viz.plain_data import plain_data
 

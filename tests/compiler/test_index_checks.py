@@ -90,6 +90,53 @@ def test_computed_indices_are_left_to_the_run(compute: Callable[[Node], Node]) -
         assert found(ops.take(table, compute(index))) == ([], True)
 
 
+REPLACED: list[Callable[[Node], Node]] = [
+    lambda index: ops.where(ops.not_equal(index, -100), index, 0),
+    lambda index: ops.where(ops.equal(index, -100), 4, index),
+]
+
+
+@pytest.mark.parametrize("replace", REPLACED)
+def test_a_number_may_be_replaced_before_it_is_an_index(replace: Callable[[Node], Node]) -> None:
+    with Graph():
+        table, index = variable("table", np.arange(5.0)), placeholder("index", (4,), "int32")
+        y = ops.take(table, replace(index))
+    (check,), open_ends = index_checks([y], training=False)
+    assert (check.placeholder, check.replaced, open_ends) == (index, {-100}, False)
+    executor = gn.Executor(y, device="numpy")
+    other = 0 if replace is REPLACED[0] else 4
+    assert executor.run({index: [1, -100, 4, -100]}).tolist() == [1, other, 4, other]
+    for wrong in (-99, 5):
+        with pytest.raises(gn.FeedError, match="index out of range") as caught:
+            executor.run({index: [-100, 0, wrong, 1]})
+        assert caught.value.actual == str(wrong)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda index, other: ops.where(ops.equal(index, -100), 5, index),  # no better than what it replaces
+        lambda index, other: ops.where(ops.not_equal(index, -100), 0, index),  # the wrong way round
+        lambda index, other: ops.where(ops.equal(other, -100), 0, index),  # of something else
+        lambda index, other: ops.where(ops.equal(index, other), 0, index),  # by a number not known yet
+        lambda index, other: ops.where(ops.equal(index, [-100, -1, 0, 1]), 0, index),  # by several
+    ],
+)
+def test_what_is_replaced_otherwise_is_left_to_the_run(build: Callable[[Node, Node], Node]) -> None:
+    with Graph():
+        table = variable("table", np.zeros(5, np.float32))
+        index, other = placeholder("index", (4,), "int32"), placeholder("other", (4,), "int32")
+        assert found(ops.take(table, build(index, other))) == ([], True)
+
+
+def test_replaced_numbers_of_constants_are_known() -> None:
+    with Graph():
+        table, index = variable("table", np.zeros(5, np.float32)), constant([3, -100, 4])
+        for number, known in ((-100, True), (-101, False)):
+            legal = ops.where(ops.equal(index, number), 0, index)
+            assert found(ops.take(table, legal)) == ([], not known)
+
+
 def test_variables_are_left_to_the_run() -> None:
     with Graph():
         table, index = variable("table", np.zeros(5, np.float32)), variable("index", [1, 2])
@@ -112,6 +159,31 @@ def test_argmax_is_within_the_axis_that_it_searched() -> None:
         best = x.argmax(1)
         assert found(ops.take(table, best), ops.cross_entropy(x, best)) == ([], False)
         assert found(ops.take(small, best)) == ([], True)
+
+
+def test_order_is_within_the_axis_that_it_is_of() -> None:
+    with Graph():
+        x, small = placeholder("x", (None, 5)), variable("small", np.zeros((4, 2), np.float32))
+        best = ops.topk(x, 4)[1]
+        values = ops.sort(x, 1) + ops.gather(x, 1, ops.argsort(x, 1)) + ops.sort(x, 0, descending=True)
+        (slope,) = gradients([values, ops.topk(x, 2)[0]], [x])
+        assert found(values, slope, ops.gather(x, 1, best)) == ([], False)
+        assert found(ops.take(small, best)) == ([], True)  # it may be 4
+        assert found(ops.take(small, ops.argsort(x, 0))) == ([], True)
+
+
+def test_fed_indices_of_single_elements() -> None:
+    with Graph():
+        x, index = placeholder("x", (None, 5)), placeholder("index", (None, 2), "int32")
+        picked = ops.gather(x, 1, index)
+        added = ops.scatter_add(x, 1, index, picked)
+    assert found(picked) == ([("index", -5, 5, "gather")], False)
+    assert set(found(added)[0]) == {("index", -5, 5, "gather"), ("index", -5, 5, "scatter_add")}
+    executor = gn.Executor(added, device="numpy", max_batch=2)
+    rows = np.arange(5, dtype=np.float32).reshape(1, 5)
+    np.testing.assert_array_equal(executor.run({x: rows, index: [[1, -1]]}), [[0, 2, 2, 3, 8]])
+    with pytest.raises(gn.FeedError, match="index out of range for gather 'gather'"):
+        executor.run({x: rows, index: [[1, 5]]})
 
 
 def test_gradient_of_max_pooling_trusts_its_own_indices() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import graphnn as gn
 from graphnn import ops
+from graphnn.compiler.index_checks import IndexCheck
 from graphnn.feeds import Feed, FeedChecker
 from networks import lenet
 
@@ -176,8 +177,38 @@ def test_a_run_waits_for_the_run_before_it() -> None:
     assert pair.graph.get_value("count") == 1
 
 
-def test_indices_are_those_that_were_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that waits for another has checked its indices already; what becomes of the array then is no matter."""
+class Picking:
+    """Numbers picked by indices that are fed, and a count of runs."""
+
+    def __init__(self, device: str) -> None:
+        with gn.Graph() as self.graph:
+            self.places = gn.placeholder("places", (None,), "int32")
+            count = gn.variable("count", 0)
+            picked = ops.take(gn.constant([10.0, 20.0, 30.0]), self.places)
+        self.run = gn.Executor(picked, ops.assign(count, count + 1), device=device, max_batch=3).run
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_indices_are_those_that_were_checked(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    """What becomes of the user's array after the check is no matter."""
+    fed, bind = np.array([2, 0, 1], np.int32), IndexCheck.bind
+
+    def bind_and_spoil(check: IndexCheck, values: np.ndarray, batch: int) -> Callable[[], None]:
+        right = bind(check, values, batch)
+
+        def run() -> None:
+            right()
+            fed[:] = 1_000_000
+
+        return run
+
+    monkeypatch.setattr(IndexCheck, "bind", bind_and_spoil)
+    picking = Picking(device)
+    np.testing.assert_array_equal(picking.run({picking.places: fed}), [30, 10, 20])
+    assert fed[0] == 1_000_000
+
+
+def test_indices_that_go_wrong_while_a_run_waits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     checked, check = threading.Event(), FeedChecker.check
 
     def observed(checker: FeedChecker, feed: Feed) -> tuple[dict[gn.Node, np.ndarray], int]:
@@ -186,20 +217,44 @@ def test_indices_are_those_that_were_checked(monkeypatch: pytest.MonkeyPatch) ->
         return result
 
     monkeypatch.setattr(FeedChecker, "check", observed)
-    with gn.Graph() as graph:
-        places = gn.placeholder("places", (None,), "int32")
-        count = gn.variable("count", 0)
-        picked = ops.take(gn.constant([10.0, 20.0, 30.0]), places)
-        run = gn.Executor(picked, ops.assign(count, count + 1), device="numpy", max_batch=3).run
+    picking = Picking("numpy")
     fed = np.array([2, 0, 1], np.int32)
-    results: list[np.ndarray] = []
-    with graph.store.lock:
-        thread = threading.Thread(target=lambda: results.append(run({places: fed})), daemon=True)
+    errors: list[str] = []
+
+    def work() -> None:
+        try:
+            picking.run({picking.places: fed})
+        except gn.FeedError as error:
+            errors.append(error.message)
+
+    with picking.graph.store.lock:
+        thread = threading.Thread(target=work, daemon=True)
         thread.start()
         assert checked.wait(30)
         fed[:] = 1_000_000
     thread.join(30)
-    np.testing.assert_array_equal(results[0], [30, 10, 20])
+    assert errors == ["'places' is fed an index out of range for take 'take'"]
+    assert picking.graph.get_value("count") == picking.graph.store.version("count") == 0
+
+
+def test_feeds_of_runs_in_several_threads_stay_apart_on_compiled_code() -> None:
+    network = lenet(size=16)
+    run = gn.Executor([network.labels, network.images], network.updates, device="cpu", max_batch=4).run
+    before = network.graph.store.version("fc1.weight")
+
+    def work(seed: int) -> Callable[[], None]:
+        feed = network.feed(1 + seed, seed)
+
+        def repeat() -> None:
+            for _ in range(RUNS // 4):
+                labels, images = run(feed)
+                np.testing.assert_array_equal(labels, feed[network.labels])
+                np.testing.assert_array_equal(images, feed[network.images])
+
+        return repeat
+
+    together(*map(work, range(THREADS)))
+    assert network.graph.store.version("fc1.weight") - before == THREADS * (RUNS // 4)
 
 
 def test_the_lock_is_free_after_an_error() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -245,6 +245,63 @@ def test_unknown_names_and_keys(model: Model) -> None:
         executor(model.w).run({"y": X})
 
 
+class Pairs(Mapping[Any, Any]):
+    """A mapping that takes all keys, and the same one twice."""
+
+    def __init__(self, *pairs: tuple[Any, Any]) -> None:
+        self.pairs = pairs
+
+    def __getitem__(self, key: Any) -> Any:
+        return next(value for known, value in self.pairs if known is key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (key for key, _ in self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+def test_mappings_of_the_users_own(model: Model) -> None:
+    run = executor(model.y).run
+    np.testing.assert_array_equal(run(Pairs((model.x, X))), run({model.x: X}))
+    with refused(FeedError, "'x' is fed twice", at="run(Pairs"):
+        run(Pairs((model.x, X), (model.x, X)))
+    with refused(FeedError, "[1] is no placeholder", at="run(Pairs"):
+        run(Pairs(([1], X)))
+
+
+def test_what_was_right_before_is_looked_at_again(model: Model) -> None:
+    """The shapes of one run let the next one take a shortcut, which must lead nowhere else."""
+    run = executor(model.loss, max_batch=4).run
+    right: dict[Any, Any] = {model.x: X, "labels": np.array([0, 1], np.int32)}
+    wrong: list[tuple[dict[Any, Any], str]] = [
+        ({model.x: X.astype(np.float64)}, "wrong element type"),
+        ({model.x: X.view(np.int32)}, "wrong element type"),
+        ({model.x: X.T}, "wrong shape"),
+        ({model.x: X[:1]}, "disagree on the batch size"),
+        ({"labels": np.array([0], np.int32)}, "disagree on the batch size"),
+        ({"labels": np.array([0, 2], np.int32)}, "out of range"),
+        ({"x": X}, "fed twice"),
+        ({"y": X}, "is no placeholder"),
+        ({model.rate: X}, "wrong element type|wrong shape"),
+        ({model.x: np.zeros((5, 3), np.float32)}, "more examples"),
+        ({model.x: X[:0], "labels": np.zeros(0, np.int32)}, "empty batch"),
+    ]
+    expected = run(right)
+    for changes, message in wrong:
+        with pytest.raises(FeedError, match=message):
+            run(right | changes)
+        np.testing.assert_array_equal(run(right), expected)
+    for left_out in right:
+        with pytest.raises(FeedError, match="is not fed"):
+            run({key: value for key, value in right.items() if key is not left_out})
+    for batch in (1, 4, 2):  # in any order, each a batch of its own
+        rows = np.resize(X, (batch, 3))
+        fresh = executor(model.loss, max_batch=4).run
+        feed = {model.x: rows, model.labels: np.zeros(batch, np.int32)}
+        np.testing.assert_array_equal(run(feed), fresh(feed))
+
+
 def test_fed_by_node_and_by_name(model: Model) -> None:
     with refused(FeedError, "'x' is fed twice", at="executor(model.y).run", actual="by node and by name"):
         executor(model.y).run({model.x: X, "x": X})
@@ -433,6 +490,31 @@ def test_labels_are_checked_through_what_only_rearranges_them(rearranged: str) -
     with refused(FeedError, "'labels' is fed an index out of range", at="ops.cross_entropy(", actual="3"):
         train.run({labels: [[0, 3]]})
     assert graph.get_value("count") == 0
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_labels_of_each_type_and_at_each_end_of_the_range(dtype: str, device: str) -> None:
+    with gn.Graph():
+        labels = gn.placeholder("labels", (None,), dtype)
+        loss = ops.cross_entropy(gn.placeholder("logits", (None, 200)), labels)
+    run = gn.Executor(loss, device=device, max_batch=3).run
+    logits = np.zeros((3, 200), np.float32)
+    limits = np.iinfo(dtype)
+    assert np.isfinite(run({"logits": logits, labels: [0, 199, 7]}))
+    for wrong in {200, limits.max, limits.min} - {0}:
+        for place in range(3):
+            fed = np.zeros(3, dtype)
+            fed[place] = wrong
+            with refused(FeedError, "index out of range", at="ops.cross_entropy(", actual=str(wrong)):
+                run({"logits": logits, labels: fed})
+
+
+def test_no_positions_at_all() -> None:
+    with gn.Graph():
+        positions = gn.placeholder("positions", (0,), "int32")
+        run = executor(ops.take(gn.constant([1.0, 2.0]), positions), max_batch=None).run
+    assert run({positions: np.zeros(0, np.int32)}).shape == (0,)
 
 
 def test_positions_may_count_from_the_end_and_no_further() -> None:

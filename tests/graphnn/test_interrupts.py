@@ -19,6 +19,10 @@ import pytest
 
 import graphnn as gn
 from graphnn import ops
+from graphnn.compiler.plan.form import KernelCall
+from graphnn.compiler.targets.c import native
+from graphnn.compiler.targets.c.target import LoadedCPlan
+from graphnn.compiler.targets.c.toolchain import find_compiler, unavailable_reason
 from graphnn.compiler.targets.numpy import kernels  # noqa: F401 - fills KERNELS
 from graphnn.compiler.targets.numpy.registry import KERNELS, Run
 from graphnn.ops.elementwise import Tanh
@@ -37,7 +41,8 @@ class Pair:
             first = ops.assign(self.a, self.a + 1)
             self.reader = ops.tanh(gn.placeholder("x", (4,)))
             second = ops.assign(self.b, self.b - 1 + 0 * self.reader.sum())
-        self.train = gn.Executor([self.reader], [first, second], device="numpy")
+        self.updates = [first, second]
+        self.train = gn.Executor([self.reader], self.updates, device="numpy")
         self.feed = {"x": np.zeros(4, np.float32)}
 
     def runs(self) -> int:
@@ -188,6 +193,45 @@ def test_runs_in_other_threads_touch_no_handler(monkeypatch: pytest.MonkeyPatch)
     assert pair.runs() == 1
 
 
+@pytest.mark.skipif(find_compiler() is None, reason=f"no C compiler: {unavailable_reason()}")
+def test_a_run_that_is_one_compiled_call_needs_no_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair()
+    train = gn.Executor([pair.reader], pair.updates)
+    assert len(train.plan.steps) == 1
+    monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("a handler was set"))
+    train.run(pair.feed)
+    monkeypatch.undo()
+    assert pair.runs() == 1
+
+
+@pytest.mark.skipif(find_compiler() is None, reason=f"no C compiler: {unavailable_reason()}")
+def test_a_run_of_several_compiled_calls_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "LARGEST_SEGMENT", 2)
+    pair = Pair()
+    train = gn.Executor([pair.reader], pair.updates)
+    assert {step.kernel.partition("_")[0] for step in train.plan.steps} == {"segment"}
+    assert len(train.plan.steps) > 1
+    handlers: list[object] = []
+    bind_step = LoadedCPlan.bind_step
+
+    def bind(plan: LoadedCPlan, step: KernelCall, batch: int) -> Run:
+        call = bind_step(plan, step, batch)
+
+        def run() -> None:
+            handlers.append(signal.getsignal(signal.SIGINT))
+            interrupt()
+            call()
+
+        return run
+
+    monkeypatch.setattr(LoadedCPlan, "bind_step", bind)
+    with pytest.raises(KeyboardInterrupt):
+        train.run(pair.feed)
+    assert len(handlers) == len(train.plan.steps)
+    assert signal.default_int_handler not in handlers
+    assert pair.runs() == 1
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs signals between threads")
 def test_waiting_for_another_run_can_be_interrupted() -> None:
     pair = Pair()
@@ -224,9 +268,9 @@ from graphnn import ops
 with gn.Graph() as graph:
     a = gn.variable("a", np.zeros(40_000, np.float32))
     b = gn.variable("b", np.zeros(40_000, np.float32))
-    count = gn.variable("count", 0)
+    count = gn.variable("count", 0.0)
     updates = [ops.assign(a, a + 1), ops.assign(b, ops.tanh(a) * 0 + b - 1), ops.assign(count, count + 1)]
-run = gn.Executor([a.sum()], updates, device="numpy").run
+run = gn.Executor([a.sum()], updates, device=sys.argv[2], threads=1).run  # another would take blocked signals
 
 print("ready", flush=True)
 for _ in range(int(sys.argv[1])):
@@ -237,20 +281,23 @@ for _ in range(int(sys.argv[1])):
     except KeyboardInterrupt:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     numbers = {*graph.get_value(a).tolist(), *(-graph.get_value(b)).tolist(), int(graph.get_value(count))}
-    numbers |= {graph.store.version(name) for name in graph.variables}
-    if len(numbers) > 1:
-        sys.exit(f"half-written: {sorted(numbers)}")
+    versions = {graph.store.version(name) for name in graph.variables}
+    if len(numbers) > 1 or len(versions) > 1:
+        sys.exit(f"half-written: {sorted(numbers)}, versions {sorted(versions)}")
+    if min(versions) < max(numbers) or (sys.argv[2] == "numpy" and versions != numbers):
+        sys.exit(f"{sorted(versions)} is the version of {sorted(numbers)}")
     print("interrupted after", *numbers, flush=True)
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals between processes")
-def test_signals_from_outside_at_random_moments() -> None:
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_signals_from_outside_at_random_moments(device: str) -> None:
     """A process that trains in a loop is interrupted again and again, and looks at its variables each time."""
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     moments = random.Random(0)
-    arguments = [sys.executable, "-c", CHILD, str(INTERRUPTS)]
+    arguments = [sys.executable, "-c", CHILD, str(INTERRUPTS), device]
     with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as child:
         watchdog = threading.Timer(120, child.kill)
         watchdog.start()

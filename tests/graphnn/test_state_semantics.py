@@ -285,6 +285,22 @@ def test_versions_count_writes() -> None:
     assert versions()[0] > 2
 
 
+def test_versions_of_variables_that_change_together_and_alone() -> None:
+    with gn.Graph() as graph:
+        a, b, c = (gn.variable(name, 1.0) for name in "abc")
+        both = [ops.assign(a, a + 1.0), ops.assign(b, b + 1.0)]
+        one = ops.assign(b, b * 2.0)
+        runs = [executor(c, both).run, executor(c, one).run, executor(a, reversed(both)).run]
+    for run in runs:
+        run()
+    graph.set_value(c, 5.0)
+    assert [graph.store.version(name) for name in "abc"] == [2, 3, 1]
+    counters = len(graph.store._counters)
+    for _ in range(3):
+        executor(c, both).run()
+    assert len(graph.store._counters) == counters  # executors come and go
+
+
 # Mistakes with values.
 
 

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import graphnn as gn
+from error_form import refused
 from graphnn.compiler.gradients import gradients
 from graphnn.compiler.reference import evaluate
-from graphnn.ops import Dim, Graph, Node, constant, cross_entropy, mse_loss, placeholder, softmax
-from graphnn.ops.errors import DTypeError, GraphError, ShapeError
-from graphnn.ops.loss import CrossEntropy
+from graphnn.ops import Dim, Graph, Node, constant, cross_entropy, nll_loss, placeholder, softmax
+from graphnn.ops.errors import DTypeError, FeedError, GraphError, ShapeError
+from graphnn.ops.loss import CrossEntropy, NegativeLogLikelihood
 from graphnn.ops.spec import TensorSpec
 
 # Cross-entropy.
@@ -168,50 +170,143 @@ def test_there_must_be_classes(logits: tuple[int | None, ...], labels: tuple[int
             cross_entropy(x, y)
 
 
-@pytest.mark.parametrize("loss", [cross_entropy, mse_loss])
+@pytest.mark.parametrize("loss", [cross_entropy, nll_loss])
 def test_a_reduction_that_does_not_exist(loss: Callable[..., Node]) -> None:
     with Graph():
-        x = placeholder("x", (None, 3))
-        y = placeholder("y", (None,), "int64") if loss is cross_entropy else x
+        x, y = placeholder("x", (None, 3)), placeholder("y", (None,), "int64")
 
-        with pytest.raises(GraphError, match="there is no reduction 'average'") as caught:
+        with refused(GraphError, "there is no reduction 'average'", at='"average"', expected="'mean', 'sum' or 'none'"):
             loss(x, y, reduction="average")
 
-    assert caught.value.expected == "'mean', 'sum' or 'none'"
-    assert "test_loss.py" in caught.value.where
+
+# Weights, labels that do not count, smoothing, probabilities.
 
 
-# Mean squared error.
-
-
-def test_mse_takes_arrays_and_integers_beside_real_numbers() -> None:
+@pytest.mark.parametrize("loss", [cross_entropy, nll_loss])
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 3.0]])
+def test_a_mean_over_nothing_is_nan_and_a_sum_is_0(loss: Callable[..., Node], weight: Any) -> None:
     with Graph():
-        x = placeholder("x", (2,))
-        whole = placeholder("whole", (2,), "int64")
-        from_array = mse_loss(x, np.array([1, 2]))
-        from_integers = mse_loss(whole, x)
+        x, y = constant(np.ones((2, 3), np.float32)), constant([-1, -1])
+        values = [loss(x, y, reduction, weight=weight, ignore_index=-1) for reduction in ("mean", "sum", "none")]
 
-    values = evaluate([from_array, from_integers], {x: np.array([2, 5], np.float32), whole: np.array([1, 2])})
+    mean, total, each = evaluate(values, {})
 
-    assert values[0] == values[1] == 5.0
-    assert from_array.dtype.name == from_integers.dtype.name == "float32"
+    assert np.isnan(mean)
+    assert total == 0
+    assert each.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize(("shape", "target"), [((None, 1), (None,)), ((2, 3), (3,)), ((2,), ())])
-def test_mse_does_not_broadcast(shape: Any, target: Any) -> None:
+def test_what_does_not_count_may_be_infinite() -> None:
+    values = np.array([[0, -np.inf], [0, 0], [np.inf, np.inf]], np.float32)
     with Graph():
-        x, y = placeholder("x", shape), placeholder("y", target)
+        x = placeholder("x", (3, 2))
+        loss = cross_entropy(x, constant([7, 1, 7]), ignore_index=7)
+        (gradient,) = gradients(loss, [x])
 
-        with pytest.raises(ShapeError, match="mse_loss: input and target differ in shape") as caught:
-            mse_loss(x, y)
+    value, slope = evaluate([loss, gradient], {x: values})
 
-    assert "'x'" in caught.value.actual
-    assert "'y'" in caught.value.actual
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(slope[:2], [[0, 0], [0.5, -0.5]], rtol=1e-6)
 
 
-def test_mse_refuses_integers_whose_difference_would_wrap_around() -> None:
+def test_a_weight_is_picked_not_multiplied() -> None:
     with Graph():
-        x = placeholder("x", (2,), "uint8")
+        x, y = constant(np.zeros((2, 3), np.float32)), constant([0, 2])
+        loss = cross_entropy(x, y, "none", weight=np.array([1, np.inf, 2]))
 
-        with pytest.raises(DTypeError, match="mse_loss: neither input nor target is of a floating type"):
-            mse_loss(x, x)
+    (value,) = evaluate([loss], {})
+
+    np.testing.assert_allclose(value, np.log(3) * np.array([1, 2]), rtol=1e-6)
+
+
+def test_sums_of_counts_do_not_overflow_in_halves() -> None:
+    with Graph():
+        x = constant(np.zeros((70_000, 2), np.float16))
+        labels = constant(np.where(np.arange(70_000) < 3, -100, 1))
+        mean = cross_entropy(x, labels, ignore_index=-100, weight=[1.0, 60_000.0])
+
+    (value,) = evaluate([mean], {})
+
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-3)
+    assert value.dtype == np.float16
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+@pytest.mark.parametrize("loss", [cross_entropy, nll_loss])
+@pytest.mark.parametrize("dtype", ["int32", "uint8"])
+def test_labels_are_checked_in_the_feed_beside_those_to_ignore(
+    loss: Callable[..., Node], dtype: str, device: str
+) -> None:
+    with Graph():
+        x, y = placeholder("x", (None, 3)), placeholder("y", (None,), dtype)
+        each = loss(x, y, "none", ignore_index=200)
+    executor = gn.Executor(each, device=device, max_batch=3)
+    rows = np.zeros((3, 3), np.float32)
+
+    value = executor.run({x: rows, y: np.array([200, 2, 0], dtype)})
+
+    assert (value == 0).tolist() == [True, loss is nll_loss, loss is nll_loss]
+    with pytest.raises(FeedError, match=r"'y' is fed an index out of range") as caught:
+        executor.run({x: rows, y: np.array([200, 3, 0], dtype)})
+    assert caught.value.expected == "integers from 0 to 2"
+    assert caught.value.actual == "3"
+
+
+def test_without_options_the_graph_is_the_op_and_its_mean() -> None:
+    def ops_of(**options: Any) -> list[str]:
+        with Graph() as graph:
+            cross_entropy(placeholder("x", (None, 3)), placeholder("y", (None,), "int64"), **options)
+        return [node.op.label for node in graph.nodes if node.op.label != "placeholder"]
+
+    assert ops_of() == ops_of(label_smoothing=0.0, weight=None, ignore_index=None)
+    assert ops_of() == ["cross_entropy", "sum", "size", "cast", "divide"]
+
+
+def test_log_likelihoods_are_bound_by_the_number_of_classes() -> None:
+    op = NegativeLogLikelihood()
+
+    assert op.index_bounds(TensorSpec((None, 7, 5), "float32"), TensorSpec((None, 7), "int64")) == {1: (0, 5)}
+
+
+def test_log_likelihoods_have_classes() -> None:
+    with Graph():
+        x, y = placeholder("x", (None,)), placeholder("y", (), "int64")
+
+        with refused(
+            ShapeError, "the log_probabilities have no axis of classes", at="nll_loss", expected="number of classes"
+        ):
+            nll_loss(x, y)
+
+
+def test_probabilities_are_not_ignored() -> None:
+    with Graph():
+        x = placeholder("x", (None, 3))
+
+        with refused(GraphError, "ignore_index has no meaning for probabilities", at="ignore_index=-100"):
+            cross_entropy(x, x, ignore_index=-100)
+
+
+def test_probabilities_of_another_type_are_promoted() -> None:
+    with Graph():
+        loss = cross_entropy(placeholder("x", (None, 3)), placeholder("p", (None, 3), "float64"))
+
+    assert loss.dtype.name == "float64"
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_smoothing_is_a_share(share: float) -> None:
+    with Graph():
+        x, y = placeholder("x", (None, 3)), placeholder("y", (None,), "int64")
+
+        with refused(GraphError, f"label_smoothing is {share}", at="label_smoothing=share", expected="from 0 to 1"):
+            cross_entropy(x, y, label_smoothing=share)
+
+
+@pytest.mark.parametrize("weight", [[1.0, 2.0], 1.0, [[1.0, 2.0, 3.0]]])
+def test_each_class_has_a_weight(weight: Any) -> None:
+    with Graph():
+        x, y = placeholder("x", (None, 3)), placeholder("y", (None,), "int64")
+
+        for labels in (y, x):
+            with refused(ShapeError, "the class weights do not fit", at="weight=weight", expected="shape (3,)"):
+                cross_entropy(x, labels, weight=weight)

@@ -33,11 +33,10 @@ def print_conv2d_weight_gradient(name: str, geometry: Conv2dGeometry, lanes: int
 
     ::
 
-        static void NAME_start(float *sums)
         static void NAME(const float *x, const float *dy, float *sums, int valid)
         static void NAME_finish(const float *sums, float *dw)
 
-    The first clears the accumulator, the second adds a block of which the first `valid` examples count, the third
+    The first adds a block of which the first `valid` examples count to the accumulator, which starts from 0; the second
     writes the gradient of all blocks that were added. What the other lanes hold does not matter.
 
     Parameters
@@ -53,14 +52,13 @@ def print_conv2d_weight_gradient(name: str, geometry: Conv2dGeometry, lanes: int
     --------
     >>> g = Conv2dGeometry(1, (8, 8), 2, (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, (6, 6))
     >>> print_conv2d_weight_gradient("dw1", g, lanes=8).splitlines()[1]
-    'static void dw1_start(float *restrict sums)'
+    'static void dw1(const float *restrict x, const float *restrict dy, float *restrict sums, int valid)'
     """
     count = range(geometry.outputs * geometry.group_channels * prod(geometry.kernel))
     arguments = "const float *restrict x, const float *restrict dy, float *restrict sums, int valid"
     return "\n".join(
         [
             f"/* kernel: conv2d weight gradient {name}: {geometry} */",
-            *function(f"{name}_start(float *restrict sums)", loop("i", count, ["((vec *)sums)[i] = (vec){0};"])),
             *function(f"{name}({arguments})", _add_block(geometry, vector_registers(lanes))),
             *function(
                 f"{name}_finish(const float *restrict sums, float *restrict dw)",

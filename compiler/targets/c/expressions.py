@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphnn.ops import comparison, dtypes, elementwise
+from graphnn.ops import comparison, dtypes, elementwise, logical, rounding, special, trigonometry
 from graphnn.ops.broadcasting import Cast
 from graphnn.ops.dtypes import DType
 from graphnn.ops.node import Node
@@ -81,6 +81,12 @@ def _multiply(_op: Op, dtype: DType, x: Sequence[str]) -> str:
     return f"({x[0]} & {x[1]})" if dtype is dtypes.bool else f"({x[0]} * {x[1]})"
 
 
+def _divided(name: str) -> Expression:
+    """Call a function of a division, which exists for each floating type and for integers."""
+    real = _function(f"gn_{name}")
+    return lambda op, dtype, x: real(op, dtype, x) if dtype.is_floating else f"gn_integer_{name}({x[0]}, {x[1]})"
+
+
 def _power(op: Op, dtype: DType, x: Sequence[str]) -> str:
     if dtype.is_floating:
         return _function("pow")(op, dtype, x)
@@ -145,6 +151,33 @@ _TABLE: dict[type[Op], Expression] = {
     elementwise.Abs: _abs,
     elementwise.Sign: _sign,
     elementwise.Clip: _clip,
+    special.Erf: _function("gn_erf"),
+    special.Expm1: _function("gn_expm1"),
+    special.Log1p: _function("gn_log1p"),
+    special.Softplus: _function("gn_softplus"),
+    trigonometry.Sin: _function("gn_sin"),
+    trigonometry.Cos: _function("gn_cos"),
+    trigonometry.Tan: _function("gn_tan"),
+    trigonometry.Asin: _function("gn_asin"),
+    trigonometry.Acos: _function("gn_acos"),
+    trigonometry.Atan: _function("gn_atan"),
+    trigonometry.Atan2: _function("gn_atan2"),
+    trigonometry.Sinh: _function("gn_sinh"),
+    trigonometry.Cosh: _function("gn_cosh"),
+    trigonometry.Asinh: _function("gn_asinh"),
+    trigonometry.Acosh: _function("gn_acosh"),
+    trigonometry.Atanh: _function("gn_atanh"),
+    rounding.Floor: _function("__builtin_floor"),
+    rounding.Ceil: _function("__builtin_ceil"),
+    rounding.Round: _function("__builtin_rint"),
+    rounding.Trunc: _function("__builtin_trunc"),
+    rounding.FloorDivide: _divided("floor_divide"),
+    rounding.Remainder: _divided("remainder"),
+    rounding.Fmod: _divided("fmod"),
+    logical.LogicalAnd: _infix("&"),
+    logical.LogicalOr: _infix("|"),
+    logical.LogicalXor: _infix("^"),
+    logical.LogicalNot: lambda _op, _dtype, x: f"(!{x[0]})",
     comparison.Equal: _infix("=="),
     comparison.NotEqual: _infix("!="),
     comparison.Less: _infix("<"),

@@ -157,8 +157,8 @@ def print_lanes(unit: Unit, name: str) -> str:
 def print_batch_sum(unit: Unit, name: str) -> str:
     """Print a unit that sums over examples.
 
-    ``name_start(sums)`` clears, ``name(x0, …, sums, valid)`` adds a block's first `valid` examples, ``name_finish(sums,
-    y)`` adds up the lanes. ``sums`` is as large as the result, times LANES.
+    ``name(x0, …, sums, valid)`` adds a block's first `valid` examples, ``name_finish(sums, y)`` adds up the lanes.
+    ``sums`` is as large as the result, times LANES, and starts from 0.
     """
     printer = UnitPrinter(unit, name)
     root = unit.root
@@ -173,12 +173,11 @@ def print_batch_sum(unit: Unit, name: str) -> str:
     part = _loops(nest.shape[:outer], variables[:outer], _loops(inner, variables[outer:], _lane_loop(add, "valid")))
     head = f"static void {name}({_join(printer.operands(), f'{kind} *sums, int valid')})"
     body = ["if (valid == LANES) {", *_indent(whole), "} else {", *_indent(part), "}"]
-    start = _function(f"static void {name}_start({kind} *sums)", [f"memset(sums, 0, {size} * LANES * sizeof *sums);"])
     finish = _function(
         f"static void {name}_finish(const {kind} *sums, {kind} *y)",
         _loops((size,), ["i"], [f"{kind} sum = 0;", *_lane_loop(["sum += sums[i * LANES + lane];"]), "y[i] = sum;"]),
     )
-    return "\n".join([start, _function(head, body), finish])
+    return "\n".join([_function(head, body), finish])
 
 
 def print_flat(unit: Unit, name: str) -> str:

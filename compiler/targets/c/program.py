@@ -13,7 +13,8 @@ from graphnn.compiler.targets.c.convolution_weight_gradient import (
     print_conv2d_weight_gradient,
     weight_gradient_accumulator_size,
 )
-from graphnn.compiler.targets.c.dense import Dense, print_dense, print_dense_weight_gradient, weight_gradient_floats
+from graphnn.compiler.targets.c.cooperative import print_dense_together, print_weight_gradient
+from graphnn.compiler.targets.c.dense import Dense, print_dense
 from graphnn.compiler.targets.c.expressions import C_TYPES
 from graphnn.compiler.targets.c.loops import print_batch_sum, print_flat, print_lanes
 from graphnn.compiler.targets.c.rows import has_row_kernel, print_row_kernel
@@ -39,36 +40,34 @@ class UnitCode:
         What is passed, in order, None for a null pointer; the result follows.
     sum_bytes : int
         For a sum over examples: bytes of what a thread adds up in.
-    has_finish : bool
-        Whether the sums need a last step; otherwise they are the result.
     """
 
     name: str
     text: str
     operands: tuple[Node | None, ...]
     sum_bytes: int = 0
-    has_finish: bool = False
 
 
-def print_unit(unit: Unit, name: str, lanes: int) -> UnitCode:
+def print_unit(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
     """Print the functions of one unit."""
     node = unit.root
     title = f"/* kernel: {unit.label} ({', '.join(n.name for n in unit.nodes)}), "
     title += f"{node.users_nodes[0].source.file}:{node.users_nodes[0].source.line} */\n"
-    code = _code(unit, name, lanes)
-    return UnitCode(name, title + code.text, code.operands, code.sum_bytes, code.has_finish)
+    code = _code(unit, name, lanes, threads)
+    return UnitCode(name, title + code.text, code.operands, code.sum_bytes)
 
 
-def _code(unit: Unit, name: str, lanes: int) -> UnitCode:
+def _code(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
     node = unit.root
     match node.op:
-        case MatMul() if unit.kind == "lanes":
-            return _dense(node, name)
+        case MatMul() if is_batched(node):
+            layer, operands = _dense(node)
+            if unit.kind == "lanes":
+                return UnitCode(name, print_dense(layer, name), operands)
+            return UnitCode(name, print_dense_together(layer, name, lanes, threads), operands)
         case MatMul():
-            a, b = node.inputs[0].inputs[0], node.inputs[1]
-            rows, columns = node.spec.static_shape
-            nbytes = 4 * weight_gradient_floats(rows, columns, lanes)
-            return UnitCode(name, print_dense_weight_gradient(rows, columns, name, lanes), (a, b), nbytes, True)
+            operands = (node.inputs[0].inputs[0], node.inputs[1])
+            return UnitCode(name, print_weight_gradient(*node.spec.static_shape, name, lanes, threads), operands)
         case Conv2d():
             geometry = Conv2dGeometry.of(node.op, node.inputs[0].spec, node.inputs[1].spec)
             return UnitCode(name, print_conv2d(name, geometry, lanes, bias=False, relu=False), (*node.inputs, None))
@@ -78,7 +77,7 @@ def _code(unit: Unit, name: str, lanes: int) -> UnitCode:
         case Conv2dWeightGradient():
             geometry = Conv2dGeometry.of(node.op, node.inputs[0].spec, node.spec)
             nbytes = 4 * weight_gradient_accumulator_size(geometry, lanes)
-            return UnitCode(name, print_conv2d_weight_gradient(name, geometry, lanes), node.inputs, nbytes, True)
+            return UnitCode(name, print_conv2d_weight_gradient(name, geometry, lanes), node.inputs, nbytes)
     if has_row_kernel(node):
         return UnitCode(name, print_row_kernel(node, name), node.inputs)
     if unit.kind == "lanes":
@@ -86,16 +85,16 @@ def _code(unit: Unit, name: str, lanes: int) -> UnitCode:
     if unit.kind == "flat":
         return UnitCode(name, print_flat(unit, name), unit.inputs)
     nbytes = math.prod(node.spec.static_shape) * lanes * node.dtype.itemsize
-    return UnitCode(name, print_batch_sum(unit, name), unit.inputs, nbytes, True)
+    return UnitCode(name, print_batch_sum(unit, name), unit.inputs, nbytes)
 
 
-def _dense(node: Node, name: str) -> UnitCode:
+def _dense(node: Node) -> tuple[Dense, tuple[Node, ...]]:
     x, weight = node.inputs
     inputs, outputs = weight.spec.static_shape
     by_output, by_input = 1, outputs
     if isinstance(weight.op, Transpose):
         weight, by_output, by_input = weight.inputs[0], inputs, 1
-    return UnitCode(name, print_dense(Dense(inputs, outputs, by_output, by_input), name), (x, weight))
+    return Dense(inputs, outputs, by_output, by_input), (x, weight)
 
 
 def print_segment(plan: SegmentPlan, code: dict[Unit, UnitCode], name: str, lanes: int, threads: int) -> str:
@@ -116,9 +115,10 @@ class _SegmentPrinter:
 
     def entry(self, name: str) -> Iterator[str]:
         own_bytes = self.plan.own_bytes
-        yield "/* One run. `arguments`: values from outside. `scratch`: shared memory, then each thread's own. */"
+        yield "/* One run. `arguments`: values from outside. `scratch`: shared memory, then each thread's own."
+        yield "   `seconds`, unless null, takes the time of each call on the last thread, and of waiting at the end. */"
         yield '__attribute__((visibility("default")))'
-        yield f"int {name}(void *const *arguments, char *scratch, int64_t n)"
+        yield f"int {name}(void *const *arguments, char *scratch, int64_t n, double *seconds)"
         yield "{"
         yield f"    const int64_t blocks = (n + LANES - 1) / LANES;  /* at most {self.lanes} examples each */"
         yield f"    #pragma omp parallel num_threads({self.threads})"
@@ -129,6 +129,8 @@ class _SegmentPrinter:
         yield f"        const int64_t first = blocks * thread / {self.threads};"
         yield f"        const int64_t last = blocks * (thread + 1) / {self.threads};"
         yield "        (void)own; (void)shared; (void)first; (void)last;"
+        yield f"        double clock = 0, *const times = thread == {self.threads - 1} ? seconds : 0;"
+        yield "        gn_tick(times, 0, &clock);"
         for level, group in groupby(self.plan.calls, key=lambda call: call.level):
             calls = list(group)
             lines = self._region(calls) if level % 2 else self._between(calls)
@@ -142,11 +144,12 @@ class _SegmentPrinter:
         for number, call in enumerate(calls):
             assert call.unit is not None
             if number and call.stage != calls[number - 1].stage:
-                yield "#pragma omp barrier"
-            pointers = [self._pointer(node, call.level) for node in self.code[call.unit].operands]
-            result = self._result(call.node, call.level)
-            yield f"{self.code[call.unit].name}({', '.join([*pointers, result, 'n'])});"
-        yield "#pragma omp barrier"
+                yield from self._barrier()
+            values = [*self.code[call.unit].operands, call.node]
+            arguments = [text for node in values for text in self._whole(node, call.level)]
+            yield f"{self.code[call.unit].name}({', '.join([*arguments, 'n'])});"
+            yield self._tick(call)
+        yield from self._barrier()
 
     def _region(self, calls: Sequence[Call]) -> Iterator[str]:
         sums = [call.unit for call in calls if call.unit is not None and call.unit.kind == "batch-sum"]
@@ -158,10 +161,12 @@ class _SegmentPrinter:
         yield "    (void)valid;"
         for call in calls:
             yield f"    {self._in_block(call)}"
+            yield f"    {self._tick(call)}"
         yield "}"
         for unit in sums:
             yield from self._hand_over(unit)
-        yield "#pragma omp barrier"
+        yield f"gn_tick(times, {len(self.plan.calls)}, &clock);"
+        yield from self._barrier()
         for unit in sums:
             node, kind = unit.root, C_TYPES[unit.root.dtype]
             size = math.prod(node.spec.static_shape)
@@ -169,7 +174,15 @@ class _SegmentPrinter:
             level = next(call.level for call in calls if call.unit is unit)
             yield f"gn_combine_{kind}({parts}, {self._result(node, level)}, {size}, {self.threads});"
         if sums:
-            yield "#pragma omp barrier"
+            yield f"gn_tick(times, {len(self.plan.calls)}, &clock);"
+            yield from self._barrier()
+
+    def _barrier(self) -> Iterator[str]:
+        yield "#pragma omp barrier"
+        yield f"gn_tick(times, {len(self.plan.calls) + 1}, &clock);"
+
+    def _tick(self, call: Call) -> str:
+        return f"gn_tick(times, {self.plan.calls.index(call)}, &clock);"
 
     def _in_block(self, call: Call) -> str:
         node = call.node
@@ -191,14 +204,11 @@ class _SegmentPrinter:
 
     def _hand_over(self, unit: Unit) -> Iterator[str]:
         """Print how a thread's sums become its part of the whole."""
-        node, kind = unit.root, C_TYPES[unit.root.dtype]
+        node = unit.root
         size = math.prod(node.spec.static_shape)
         sums = self._address(self.plan.sums[unit], node)
         part = f"{self._address(self.plan.parts[unit], node)} + (int64_t)thread * {size}"
-        if self.code[unit].has_finish:
-            yield f"{self.code[unit].name}_finish({sums}, {part});"
-        else:
-            yield f"memcpy({part}, {sums}, {size} * sizeof({kind}));"
+        yield f"{self.code[unit].name}_finish({sums}, {part});"
 
     def _pointer(self, node: Node | None, level: int) -> str:
         if node is None:
@@ -207,6 +217,13 @@ class _SegmentPrinter:
         if (value, level) in self.plan.places:
             return self._address(self.plan.places[value, level], value)
         return f"({C_TYPES[value.dtype]} *)arguments[{self.argument[value]}]"
+
+    def _whole(self, node: Node | None, level: int) -> list[str]:
+        """Return the pointer to a value; of one with a batch to its first block, and the bytes to the next one."""
+        if node is None or not is_batched(node):
+            return [self._pointer(node, level)]
+        place = self.plan.places[behind_alias(node), level]
+        return [f"{place.area} + {place.offset}", str(place.block_bytes)]
 
     def _result(self, node: Node, level: int) -> str:
         if (node, level) in self.plan.places:

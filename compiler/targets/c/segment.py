@@ -15,6 +15,9 @@ from graphnn.compiler.plan.offsets import Buffer, align, assign_offsets
 from graphnn.compiler.targets.c.units import Unit, behind_alias, example_shape, is_batched
 from graphnn.ops.node import Node
 
+BETWEEN = ("flat", "cooperative")
+"""Kinds of units that all threads compute together, between regions."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -90,14 +93,14 @@ def dependencies(units: Sequence[Unit], write_edges: Iterable[tuple[Node, Node]]
 
 
 def levels_of(units: Sequence[Unit], waits_for: dict[Unit, list[Unit]]) -> dict[Unit, int]:
-    """Return the level of each unit: odd ones are regions over blocks, even ones lie between them.
+    """Return the level of each unit: odd ones are regions over blocks, even ones lie between them, for all threads.
 
     A unit comes no earlier than what it reads. What reads a sum over the batch waits for the region's end, and a write
     to a variable waits for those who read the old value.
     """
     levels: dict[Unit, int] = {}
     for unit in units:
-        levels[unit] = max((_after(levels[before], before, unit) for before in waits_for[unit]), default=_first(unit))
+        levels[unit] = max([_first(unit), *(_after(levels[before], before, unit) for before in waits_for[unit])])
     return levels
 
 
@@ -114,14 +117,15 @@ def stages_of(units: Sequence[Unit], waits_for: dict[Unit, list[Unit]], levels: 
 
 
 def _first(unit: Unit) -> int:
-    return 0 if unit.kind == "flat" else 1
+    """Return the earliest level of a unit; what all threads do on blocks comes after a region that packs them."""
+    return {"flat": 0, "cooperative": 2}.get(unit.kind, 1)
 
 
 def _after(level: int, before: Unit, unit: Unit) -> int:
     """Return the earliest level of a unit that comes after another one."""
-    if unit.kind == "flat":
+    if unit.kind in BETWEEN:
         return level + level % 2
-    if before.kind == "flat":
+    if before.kind in BETWEEN:
         return level + 1
     return level + 2 if before.kind == "batch-sum" else level
 
@@ -175,6 +179,8 @@ class _Planner:
         for unit in self.units:
             for given in unit.inputs:
                 self.read_on.setdefault(behind_alias(given), set()).add(levels[unit])
+            if is_batched(unit.root) and unit.root in self.outputs:
+                self.read_on.setdefault(unit.root, set()).add(levels[unit] | 1)
 
     def plan(self, sum_sizes: dict[Unit, int]) -> SegmentPlan:
         inputs = [node for node in self.read_on if node not in self.maker]
@@ -185,17 +191,19 @@ class _Planner:
         return self.result
 
     def _order(self) -> None:
+        calls: list[Call] = []
         moved: set[tuple[Node, int]] = set()
         for unit in self.units:
             level = self.levels[unit]
             for given in unit.inputs:
-                value = behind_alias(given)
-                if is_batched(value) and value not in self.maker and (value, level) not in moved:
-                    moved.add((value, level))
-                    self.result.calls.append(Call("pack", value, level))
-            self.result.calls.append(Call("unit", unit.root, level, unit, self.stages[unit]))
-            if unit.kind == "lanes" and unit.root in self.outputs:
-                self.result.calls.append(Call("unpack", unit.root, level))
+                value, region = behind_alias(given), region_of(level)
+                if is_batched(value) and value not in self.maker and (value, region) not in moved:
+                    moved.add((value, region))
+                    calls.append(Call("pack", value, region))
+            calls.append(Call("unit", unit.root, level, unit, self.stages[unit]))
+            if is_batched(unit.root) and unit.root in self.outputs:
+                calls.append(Call("unpack", unit.root, level | 1))
+        self.result.calls = sorted(calls, key=lambda call: call.level)  # stable
 
     def block_bytes(self, node: Node) -> int:
         """Return the bytes of one block of a batched value."""
@@ -215,7 +223,7 @@ class _Planner:
                 last_on[behind_alias(given), call.level] = number
         for number, call in enumerate(self.result.calls):
             unit = call.unit
-            if call.what == "pack" or (unit is not None and unit.kind == "lanes" and self._is_own(call.node)):
+            if call.what != "unpack" and is_batched(call.node) and self._is_own(call.node, call.level):
                 last = max(number, last_on.get((call.node, call.level), number))
                 buffers.append(Buffer(number, last + 1, self.block_bytes(call.node)))
                 owners.append(("value", call.node, call.level))
@@ -231,31 +239,41 @@ class _Planner:
             else:
                 self.result.places[node, level] = place
 
-    def _is_own(self, node: Node) -> bool:
-        return self.read_on.get(node, set()) <= {self.levels[self.maker[node]]}
+    def _is_own(self, node: Node, level: int) -> bool:
+        """Whether what is made on a level is read in the same region only."""
+        read_on = self.read_on.get(node, set())
+        return level % 2 == 1 and (level + 1 not in read_on if node not in self.maker else read_on <= {level})
 
     def _place_shared(self) -> None:
         """Place what threads share, by the levels between which it is alive."""
         buffers: list[Buffer] = []
-        owners: list[tuple[str, Unit]] = []
-        for unit in self.units:
-            level, node = self.levels[unit], unit.root
+        owners: list[tuple[Node, int]] = []
+        for call in self.result.calls:
+            unit, node, level = call.unit, call.node, call.level
             last = max([level, *self.read_on.get(node, ())])
-            if unit.kind == "lanes" and not self._is_own(node):
+            if unit is not None and unit.kind == "batch-sum":
+                buffers.append(Buffer(level, level + 1, align(node.spec.nbytes(1) * self.threads, 64)))
+                owners.append((node, -1))
+            if call.what == "pack" and not self._is_own(node, level):
+                buffers.append(Buffer(level, level + 2, self.block_bytes(node) * self.blocks))
+                owners.append((node, level))
+            elif unit is not None and is_batched(node) and not self._is_own(node, level):
                 buffers.append(Buffer(level, last + 1, self.block_bytes(node) * self.blocks))
-                owners.append(("value", unit))
-            if unit.kind == "batch-sum":
-                nbytes = align(node.spec.nbytes(1) * self.threads, 64)
-                buffers.append(Buffer(level, level + 1, nbytes))
-                owners.append(("parts", unit))
-            if unit.kind != "lanes" and node not in self.outputs:
+                owners.append((node, level))
+            elif unit is not None and not is_batched(node) and node not in self.outputs:
                 buffers.append(Buffer(level, last + 1, align(node.spec.nbytes(1), 64)))
-                owners.append(("value", unit))
+                owners.append((node, level))
         offsets, self.result.shared_bytes = assign_offsets(buffers)
-        for (what, unit), buffer, offset in zip(owners, buffers, offsets, strict=True):
-            if what == "parts":
-                self.result.parts[unit] = Place("shared", offset, buffer.nbytes)
+        for (node, level), buffer, offset in zip(owners, buffers, offsets, strict=True):
+            if level < 0:
+                self.result.parts[self.maker[node]] = Place("shared", offset, buffer.nbytes)
                 continue
-            step = self.block_bytes(unit.root) if unit.kind == "lanes" else 0
-            for level in {self.levels[unit], *self.read_on.get(unit.root, ())}:
-                self.result.places[unit.root, level] = Place("shared", offset, buffer.nbytes, step)
+            place = Place("shared", offset, buffer.nbytes, self.block_bytes(node) if is_batched(node) else 0)
+            read_on = self.read_on.get(node, set()) if node in self.maker else {level + 1}
+            for reader in {level, *read_on}:
+                self.result.places[node, reader] = place
+
+
+def region_of(level: int) -> int:
+    """Return the region in which what is read on a level is packed: its own, or the one before."""
+    return level - (1 - level % 2)

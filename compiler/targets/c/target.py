@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib.resources import files
 
+from graphnn.compiler.index_checks import IndexCheck
 from graphnn.compiler.plan.build import PlanBuilder, finished_plan
 from graphnn.compiler.plan.form import InnerStep, KernelCall, Plan
 from graphnn.compiler.schedule.form import Schedule, is_source, write_edges
@@ -21,7 +22,7 @@ from graphnn.compiler.targets.c.segment import SegmentPlan, plan_segment
 from graphnn.compiler.targets.c.units import Unit
 from graphnn.compiler.targets.c.verify import verify_segment
 from graphnn.compiler.targets.numpy.registry import Run
-from graphnn.compiler.targets.numpy.target import LoadedNumpyPlan, NumpyTarget
+from graphnn.compiler.targets.numpy.target import BoundPlan, LoadedNumpyPlan, NumpyTarget
 from graphnn.ops.errors import CompileError
 from graphnn.ops.node import Node
 from graphnn.ops.op import Op
@@ -108,7 +109,7 @@ class CTarget(Target):
 
     def _print(self, segment: NativeSegment, schedule: Schedule, name: str, max_batch: int) -> NativeProgram:
         code: dict[Unit, UnitCode] = {
-            unit: print_unit(unit, f"k{place}", self._lanes) for place, unit in enumerate(segment.units)
+            unit: print_unit(unit, f"k{place}", self._lanes, self._threads) for place, unit in enumerate(segment.units)
         }
         sums = {unit: code[unit].sum_bytes for unit in segment.units}
         edges = list(write_edges(schedule.subgraph))
@@ -125,8 +126,8 @@ class CTarget(Target):
                 verify_segment(self._programs[step.kernel].plan)
         _verify_arena(plan)
 
-    def load(self, plan: Plan) -> LoadedPlan:
-        return LoadedCPlan(plan, self._programs, self._compiler)
+    def load(self, plan: Plan, checks: Sequence[IndexCheck] = ()) -> LoadedPlan:
+        return LoadedCPlan(plan, self._programs, self._compiler, checks)
 
     def source(self, plan: Plan) -> str:
         return "\n".join(self._programs[step.kernel].text for step in plan.steps if step.kernel in self._programs)
@@ -163,11 +164,31 @@ def headers() -> dict[str, str]:
 class LoadedCPlan(LoadedNumpyPlan):
     """A plan whose native segments are functions of a compiled library."""
 
-    def __init__(self, plan: Plan, programs: dict[str, NativeProgram], compiler: Compiler) -> None:
-        super().__init__(plan)
+    def __init__(
+        self, plan: Plan, programs: dict[str, NativeProgram], compiler: Compiler, checks: Sequence[IndexCheck] = ()
+    ) -> None:
+        super().__init__(plan, checks)
         self._programs = {step.kernel: programs[step.kernel] for step in plan.steps if step.kernel in programs}
         units = {f"{name}.c": program.text for name, program in self._programs.items()}
         self._library = load_library(units, headers(), compiler) if units else None
+
+    @cached_property
+    def _is_compiled(self) -> bool:
+        """Whether Python has nothing to do but to call the segments, and all variables are written within one call.
+
+        Python calls the handlers of signals between instructions of its own: none ever sees such a run half done.
+        """
+        storages, steps = self._plan.storages, self._plan.steps
+        writers = [step for step in steps if any(storages[view.storage].kind == "variable" for view in step.writes)]
+        return len(writers) <= 1 and all(step.kernel in self._programs for step in steps)
+
+    def carry_out(self, bound: BoundPlan, check_numerics: bool) -> None:
+        if not self._is_compiled:
+            super().carry_out(bound, check_numerics)
+            return
+        self._writes.count += 1
+        for call in bound.calls:
+            call()
 
     def bind_step(self, step: KernelCall, batch: int) -> Run:
         program = self._programs.get(step.kernel)
@@ -184,5 +205,5 @@ class LoadedCPlan(LoadedNumpyPlan):
         memory = self._buffers[scratch].__array_interface__["data"][0]
         assert self._library is not None
         function = self._library[program.name]
-        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
-        return partial(function, pointers, memory, batch)
+        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
+        return partial(function, pointers, memory, batch, None)

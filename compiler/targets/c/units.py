@@ -28,8 +28,15 @@ from graphnn.ops.shape import BroadcastTo, Reshape, Transpose
 from graphnn.ops.spec import Dim
 from graphnn.ops.state import Assign
 
-Kind = Literal["lanes", "batch-sum", "flat", "alias"]
-"""``lanes``: per block. ``batch-sum``: per block, added up. ``flat``: without a batch. ``alias``: costs nothing."""
+Kind = Literal["lanes", "batch-sum", "flat", "cooperative", "alias"]
+"""How a node is computed.
+
+``lanes``: per block. ``batch-sum``: per block, added up. ``flat``: without a batch. ``cooperative``: for all blocks at
+once, by all threads together. ``alias``: costs nothing.
+"""
+
+LARGE_WEIGHT_BYTES = 1 << 18
+"""From here on a weight does not stay in a second-level cache while a block goes through its layers."""
 
 PER_EXAMPLE: tuple[type[Op], ...] = (
     CrossEntropy,
@@ -171,9 +178,9 @@ def _product_kind(node: Node) -> Kind | None:
     if a.rank != 2 or b.rank != 2 or node.dtype is not dtypes.float32:
         return None
     if is_batched(a) and is_static(b):
-        return "lanes"
+        return "cooperative" if b.spec.nbytes(1) >= LARGE_WEIGHT_BYTES else "lanes"
     if isinstance(a.op, Transpose) and is_batched(a.inputs[0]) and is_batched(b) and is_static(node):
-        return "batch-sum"
+        return "cooperative"
     return None
 
 

@@ -51,6 +51,8 @@ def _follow(plan: SegmentPlan, memory: _Memory, call: Call) -> None:
         place = plan.places.get((value, call.level))
         if place is not None:
             memory.expect(place, ("value", value))
+            if call.level % 2 == 0 and place.area == "own":
+                raise _broken(value, f"lies in one thread's memory, where {call.node.name!r} can't read all of it")
         elif value not in plan.arguments:
             raise _broken(value, f"has no place for {call.node.name!r} to read it")
     if call.unit.kind != "batch-sum":

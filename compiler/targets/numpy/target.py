@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
+from graphnn.compiler.index_checks import IndexCheck
+from graphnn.compiler.interrupts import postponed_interrupts
 from graphnn.compiler.plan.build import build_plan
 from graphnn.compiler.plan.form import KernelCall, Plan, Storage, View
 from graphnn.compiler.plan.verify import verify_plan
@@ -51,8 +53,8 @@ class NumpyTarget(Target):
     def verify(self, plan: Plan) -> None:
         verify_plan(plan, self)
 
-    def load(self, plan: Plan) -> LoadedPlan:
-        return LoadedNumpyPlan(plan)
+    def load(self, plan: Plan, checks: Sequence[IndexCheck] = ()) -> LoadedPlan:
+        return LoadedNumpyPlan(plan, checks)
 
     def source(self, plan: Plan) -> str:
         return "\n".join(_source_line(plan, step) for step in plan.steps)
@@ -77,6 +79,7 @@ class BoundPlan:
     """A plan's arrays and calls for one batch size."""
 
     feeds: tuple[tuple[Node, np.ndarray], ...]
+    checks: tuple[Callable[[], None], ...]
     calls: tuple[Run, ...]
     results: tuple[np.ndarray, ...]
     fetches: tuple[np.ndarray, ...]
@@ -87,8 +90,10 @@ class BoundPlan:
 class LoadedNumpyPlan(LoadedPlan):
     """One arena, the other storages, and the calls bound to them for each batch size met so far."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, checks: Sequence[IndexCheck] = ()) -> None:
         self._plan = plan
+        self._checks = checks
+        self._writes = plan.subgraph.nodes[0].graph.store.counter(plan.written_variables)
         self._arena = aligned_bytes(plan.arena_bytes)
         self._buffers = [self._buffer(storage) for storage in plan.storages]
         self._bound: dict[int, BoundPlan] = {}
@@ -105,45 +110,56 @@ class LoadedNumpyPlan(LoadedPlan):
         return aligned_bytes(storage.nbytes)
 
     def run(self, feeds: Mapping[Node, np.ndarray], batch: int, check_numerics: bool = False) -> list[np.ndarray]:
-        bound = self._fed(feeds, batch)
+        bound = self._ready(feeds, batch)
         if check_numerics:
             for node, value in bound.stored:
                 _check_finite(node, value)
-        with _quiet_ufuncs():
-            for number, call in enumerate(bound.calls):
-                self._carry_out(number, call)
-                if check_numerics:
-                    _check_finite(self._plan.steps[number].node, bound.results[number])
+        self.carry_out(bound, check_numerics)
         return [array.copy() for array in bound.fetches]
 
-    def _carry_out(self, number: int, call: Run) -> None:
+    def carry_out(self, bound: BoundPlan, check_numerics: bool) -> None:
+        """Do all steps."""
+        with postponed_interrupts() if self._plan.written_variables else nullcontext(), _quiet_ufuncs():
+            self._writes.count += 1
+            for number, call in enumerate(bound.calls):
+                self._step(number, call)
+                if check_numerics:
+                    _check_finite(self._plan.steps[number].node, bound.results[number])
+
+    def _step(self, number: int, call: Run) -> None:
         try:
             call()
         except IndexError as error:
             raise _index_error(self._plan.steps[number].node, error) from None
 
     def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[float]:
-        bound = self._fed(feeds, batch)
+        bound = self._ready(feeds, batch)
         seconds = []
         with _quiet_ufuncs():
+            self._writes.count += 1
             for number, call in enumerate(bound.calls):
                 start = time.perf_counter()
-                self._carry_out(number, call)
+                self._step(number, call)
                 seconds.append(time.perf_counter() - start)
         return seconds
 
-    def _fed(self, feeds: Mapping[Node, np.ndarray], batch: int) -> BoundPlan:
+    def _ready(self, feeds: Mapping[Node, np.ndarray], batch: int) -> BoundPlan:
+        """Do all that comes before the first step; return the steps."""
         bound = self._bound.pop(batch, None) or self._bind(batch)
         self._bound[batch] = bound  # the last one now
         if len(self._bound) > BOUND_SIZES:
             del self._bound[next(iter(self._bound))]
         for node, array in bound.feeds:
-            np.copyto(array, feeds[node])
+            array[...] = feeds[node]
+        for check in bound.checks:
+            check()
         return bound
 
     def _bind(self, batch: int) -> BoundPlan:
+        feeds = {node: self.array(view, batch) for node, view in self._plan.feeds.items()}
         return BoundPlan(
-            feeds=tuple((node, self.array(view, batch)) for node, view in self._plan.feeds.items()),
+            feeds=tuple(feeds.items()),
+            checks=tuple(check.bind(feeds[check.placeholder], batch) for check in self._checks),
             calls=tuple(self.bind_step(step, batch) for step in self._plan.steps),
             results=tuple(self.array(step.writes[0], batch) for step in self._plan.steps),
             fetches=tuple(self.array(view, batch) for view in self._plan.fetches),

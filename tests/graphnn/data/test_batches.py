@@ -4,7 +4,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,27 +13,13 @@ from hypothesis import strategies as st
 
 from graphnn.data import Batches, DataError
 from graphnn.data import batches as batches_module
+from thread_checks import threads_named, within
+
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
 
 def batch_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "graphnn-batches"]
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Say whether the condition comes true in that time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    yield
-    gc.collect()
-    assert within(5, lambda: not batch_threads())
+    return threads_named("graphnn-batches")
 
 
 def rows_of(batches: Batches) -> list[int]:
@@ -93,6 +78,16 @@ def test_order_is_the_same_for_ever() -> None:
     batches = Batches(np.arange(8), batch_size=3, seed=2**40)
     batches.set_epoch(9)
     assert rows_of(batches) == [6, 2, 3, 4, 0, 1, 7, 5]
+
+
+def test_several_threads_end_with_the_iteration() -> None:
+    iterator = iter(Batches(np.arange(1000), batch_size=1, prefetch=6, threads=4))
+    next(iterator)
+    assert len(batch_threads()) == 4
+
+    iterator.close()
+
+    assert not batch_threads()
 
 
 def test_an_epoch_given_up_counts() -> None:
@@ -287,17 +282,30 @@ next(iterator)
         (([1],), {"batch_size": 0}, r"batch_size is out of its range(?s:.*)1 or more(?s:.*)0"),
         (([1],), {"seed": -1}, "seed is out of its range"),
         (([1],), {"prefetch": -1}, "prefetch is out of its range"),
+        (([1],), {"threads": 0}, "threads is out of its range"),
         (([1, 2],), {"batch_size": 3, "drop_last": True}, "drop_last leaves no batch"),
     ],
 )
 def test_refuses(arrays: tuple[Any, ...], options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(DataError, match=reason):
+    with pytest.raises(DataError, match=reason) as caught:
         Batches(*arrays, **{"batch_size": 1, **options})
+
+    assert "Batches(*arrays" in caught.value.where
 
 
 def test_refuses_negative_epoch() -> None:
     with pytest.raises(DataError, match="epoch is out of its range"):
         Batches([1], batch_size=1).set_epoch(-1)
+
+
+@pytest.mark.parametrize("start", [-1, 4])
+def test_refuses_start_outside_of_the_epoch(start: int) -> None:
+    batches = Batches(np.arange(6), batch_size=2)
+
+    with pytest.raises(DataError, match="start is out of its range"):
+        batches.set_epoch(3, start=start)
+
+    assert batches.epoch == 0
 
 
 def test_refuses_fractions() -> None:

@@ -119,7 +119,7 @@ GEOMETRIES = {**CHOSEN, **{str(geometry): geometry for geometry in random_geomet
 ACCUMULATED = """
 void {name}(const float *x, const float *dy, float *sums, float *dw, int blocks, int valid)
 {{
-    {name}_dw_start(sums);
+    memset(sums, 0, {sums} * sizeof *sums);
     for (int block = 0; block < blocks; block++)
         {name}_dw(x + block * {x}, dy + block * {y}, sums, block + 1 < blocks ? LANES : valid);
     {name}_dw_finish(sums, dw);
@@ -146,7 +146,7 @@ def unit(lanes: int, numbers: Iterable[int]) -> str:
             f"void {name}_y(const float *x, const float *w, float *y) {{ {name}_plain(x, w, 0, y); }}",
             f"void {name}_act(const float *x, const float *w, const float *b, float *y) {{ {name}_relu(x, w, b, y); }}",
             f"void {name}_back(const float *dy, const float *w, float *dx) {{ {name}_dx(dy, w, dx); }}",
-            ACCUMULATED.format(name=name, x=x * lanes, y=y * lanes),
+            ACCUMULATED.format(name=name, x=x * lanes, y=y * lanes, sums=weight_gradient_accumulator_size(g, lanes)),
         ]
     return "\n".join(parts)
 

@@ -12,16 +12,10 @@ import pytest
 from compiled_kernels import EXPORT, HEADERS, aligned, call, from_lanes, run_under_sanitizers, to_lanes
 from graphnn.compiler.targets.c.build import Compiler
 from graphnn.compiler.targets.c.cache import load_library
-from graphnn.compiler.targets.c.dense import (
-    Dense,
-    print_dense,
-    print_dense_weight_gradient,
-    weight_gradient_floats,
-)
+from graphnn.compiler.targets.c.dense import Dense, print_dense
 
 TOLERANCE = 1e-6
-# Inputs and outputs: those of the models, one of everything, primes, whole and broken tiles, a stride of whole pages,
-# and more columns than are turned at a time.
+# Inputs and outputs: those of the models, one of everything, primes, whole and broken tiles, a stride of whole pages.
 FEW = ((1, 1), (7, 2), (17, 11), (37, 5))
 MANY = (
     *((784, 100), (400, 120), (120, 84), (84, 10), (1568, 100), *FEW),
@@ -49,14 +43,6 @@ def print_unit(lanes: int, sizes: Iterable[tuple[int, int]]) -> str:
         for use, layer in layers.items():
             parts.append(print_dense(layer, f"k_{name}_{use}"))
             parts.append(f"{EXPORT}void {name}_{use}({arguments}) {{ k_{name}_{use}(x, w, y); }}")
-        for use, rows, columns in (("weight", outputs, inputs), ("weight_turned", inputs, outputs)):
-            parts += [
-                print_dense_weight_gradient(rows, columns, f"k_{name}_{use}", lanes),
-                f"{EXPORT}void {name}_{use}(const float *a, const float *b, float *sums, int valid)",
-                f"{{ k_{name}_{use}(a, b, sums, valid); }}",
-                f"{EXPORT}void {name}_{use}_finish(const float *sums, float *result)",
-                f"{{ k_{name}_{use}_finish(sums, result); }}",
-            ]
     return "\n".join(parts)
 
 
@@ -100,40 +86,16 @@ def check_layer(library: ctypes.CDLL, lanes: int, inputs: int, outputs: int) -> 
             check_close(from_lanes(result, valid), expected)
 
 
-def check_weight_gradient(library: ctypes.CDLL, lanes: int, inputs: int, outputs: int) -> None:
-    """Check the sum over a full block and any number of further examples, with NaN beyond."""
-    full_x, full_dy = draw(lanes, inputs), draw(lanes, outputs)
-    first = to_lanes(full_x, lanes), to_lanes(full_dy, lanes)
-    for valid in range(1, lanes + 1) if inputs * outputs < 5000 else (1, lanes - 1):
-        x, dy = 2 * full_x[:valid], full_dy[:valid] + 1
-        expected = exact(full_dy).T @ exact(full_x) + exact(dy).T @ exact(x)
-        second = to_lanes(x, lanes, np.nan), to_lanes(dy, lanes, np.inf)
-        for use, shape in (("weight", (outputs, inputs)), ("weight_turned", (inputs, outputs))):
-            name = f"l{lanes}_{inputs}_{outputs}_{use}"
-            sums, result = aligned(weight_gradient_floats(*shape, lanes)), aligned(shape, fill=7)
-            for block, count in ((first, lanes), (second, valid)):
-                a, b = block if use == "weight_turned" else block[::-1]
-                call(library, name, a, b, sums, count)
-            call(library, f"{name}_finish", sums, result)
-            check_close(result, expected if use == "weight" else expected.T)
-
-
 def check_few(library: ctypes.CDLL) -> None:
     """Check the library with sanitizers."""
     for lanes in (4, 8):
         for size in FEW:
             check_layer(library, lanes, *size)
-            check_weight_gradient(library, lanes, *size)
 
 
 @pytest.mark.parametrize(("lanes", "inputs", "outputs"), CASES)
 def test_layer(library: ctypes.CDLL, lanes: int, inputs: int, outputs: int) -> None:
     check_layer(library, lanes, inputs, outputs)
-
-
-@pytest.mark.parametrize(("lanes", "inputs", "outputs"), CASES)
-def test_weight_gradient(library: ctypes.CDLL, lanes: int, inputs: int, outputs: int) -> None:
-    check_weight_gradient(library, lanes, inputs, outputs)
 
 
 def test_nan_and_infinity_stay_in_their_example(library: ctypes.CDLL) -> None:
@@ -146,21 +108,10 @@ def test_nan_and_infinity_stay_in_their_example(library: ctypes.CDLL) -> None:
     assert np.isfinite(np.delete(result, (2, 5), axis=1)).all()
 
 
-def test_nan_of_an_example_reaches_its_row_of_the_gradient_alone(library: ctypes.CDLL) -> None:
-    x, dy = draw(8, 17), draw(8, 11)
-    dy[4, 6] = np.nan
-    sums, result = aligned(weight_gradient_floats(11, 17, 8)), aligned((11, 17))
-    call(library, "l8_17_11_weight", to_lanes(dy, 8), to_lanes(x, 8), sums, 8)
-    call(library, "l8_17_11_weight_finish", sums, result)
-    np.testing.assert_array_equal(np.isnan(result), np.isin(np.arange(11), 6)[:, None].repeat(17, axis=1))
-
-
 def test_bodies_stay_small() -> None:
     """A compiler's time grows with them."""
     for _, inputs, outputs in CASES:
-        text = print_dense(Dense(inputs, outputs, inputs, 1), "k") + print_dense_weight_gradient(
-            outputs, inputs, "g", 16
-        )
+        text = print_dense(Dense(inputs, outputs, inputs, 1), "k")
         assert len(text.splitlines()) < 600
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +63,30 @@ def test_same_bits_again(threads: int) -> None:
             executor.run(batch(53, number))
         weights.append(graph.get_value("conv1.weight"))
     np.testing.assert_array_equal(weights[0], weights[1])
+
+
+def calls_of(work: Callable[[], object]) -> list[str]:
+    """Return what is called meanwhile, in Python and in C."""
+    calls: list[str] = []
+    before = sys.getprofile()
+    sys.setprofile(lambda _, event, argument: calls.append(str(argument)) if event in ("call", "c_call") else None)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return calls[1:-1]  # without those of `work` and of `setprofile` themselves
+
+
+def test_a_warm_run_takes_few_calls_however_many_variables_it_writes() -> None:
+    """What Python does around the compiled step would show at small batches: it grows with what is fed alone."""
+    counts = {}
+    for model in ("pure_linear", "lenet"):
+        _, executor = training(model, "cpu")
+        feed = batch(100, 0)
+        for size in (100, 37, 100):
+            executor.run(batch(size, 0))
+        counts[model] = len(calls_of(lambda: executor.run(feed)))  # noqa: B023  # called at once
+    assert counts["lenet"] == counts["pure_linear"] <= 25
 
 
 def test_numpy_takes_over_where_there_is_no_rule() -> None:
