@@ -51,10 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NETWORK")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="PEER")
-    parser.add_argument("--rounds", type=_positive, default=15, help="timed bursts of each competitor")
+    parser.add_argument("--rounds", type=positive, default=15, help="timed bursts of each competitor")
     parser.add_argument(
         "--threads",
-        type=_positive,
+        type=positive,
         default=min(USUAL_THREADS, len(available_processors())),
         help="of each competitor, and as many processors",
     )
@@ -63,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a number of 1 or more from the command line."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("a number of 1 or more")

@@ -35,14 +35,14 @@ def report(networks: Sequence[Network], results: Results, absent: Sequence[Compe
         _conditions(everything, absent, threads),
         _METHOD,
         "## Summary",
-        _table(
+        table(
             ("network", "graphnn ms", "best peer", "its ms", "times faster"),
             (_summary_row(network, results[network.name]) for network in networks),
         ),
         *(part for network in networks for part in _network_parts(network, results[network.name])),
         "## Import",
         "The time of importing all that the training needs, median of all processes.",
-        _table(("competitor", "import s"), _import_rows(everything)),
+        table(("competitor", "import s"), _import_rows(everything)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -93,7 +93,7 @@ def _network_parts(network: Network, results: Sequence[Result]) -> Sequence[str]
         "losses",
     )
     rows = [_row(result, ours) for result in results]
-    parts = [f"## {network.title}", network.summary, _table(header, rows)]
+    parts = [f"## {network.title}", network.summary, table(header, rows)]
     failures = [f"- {result.competitor.label} failed: {result.failure}" for result in results if result.failure]
     return [*parts, "\n".join(failures)] if failures else parts
 
@@ -126,6 +126,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.3f}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [header, ("---",) * len(header), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +44,29 @@ class KernelNeeds:
     row_major: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class StepTime:
+    """How long a step took.
+
+    A step that is a whole program says where its time went: `inner` and `between` add up to `seconds`. Where several
+    threads run it together, these are the times of one thread, the last: where the work does not divide evenly, it has
+    the most.
+
+    Attributes
+    ----------
+    seconds : float
+        The whole step.
+    inner : tuple of float
+        One for each of the step's inner steps.
+    between : mapping of str to float
+        Seconds that none of them took, by what they went to, such as waiting for other threads.
+    """
+
+    seconds: float
+    inner: tuple[float, ...] = ()
+    between: Mapping[str, float] = field(default_factory=dict)
+
+
 class LoadedPlan(ABC):
     """A plan with its memory allocated, ready to run.
 
@@ -67,8 +90,8 @@ class LoadedPlan(ABC):
         """
 
     @abstractmethod
-    def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[float]:
-        """Carry out one run; return the seconds of each step."""
+    def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[StepTime]:
+        """Carry out one run; return the time of each step."""
 
 
 class Target(ABC):

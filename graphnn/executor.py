@@ -204,6 +204,8 @@ class Executor:
     def profile(self, feed: Feed | None = None, repeats: int = 10) -> Profile:
         """Time each step over several runs; all variables are restored afterwards.
 
+        A step that is a compiled program has a row for each kernel in it: see `ProfileRow`.
+
         Parameters
         ----------
         feed : mapping
@@ -219,7 +221,7 @@ class Executor:
                 runs = [self._loaded.time_steps(feeds, batch) for _ in range(repeats + 1)]
             finally:
                 self._restore(before)
-        return Profile.of(self.plan, batch, np.median(np.array(runs[1:]), axis=0))
+        return Profile.of(self.plan, batch, runs[1:])
 
     def __repr__(self) -> str:
         names = ", ".join(node.name for node in self._fetches)

@@ -38,14 +38,14 @@ class GraphnnTraining:
             updates = _optimizer(network).minimize(loss)
         for name, value in weights.items():
             graph.set_value(graph[name], value)
-        self._executor = Executor(loss, updates, device="cpu", max_batch=network.batch, threads=threads)
-        self.about = f"graphnn {gn.__version__} (target {self._executor.plan.target})"
+        self.executor = Executor(loss, updates, device="cpu", max_batch=network.batch, threads=threads)
+        self.about = f"graphnn {gn.__version__} (target {self.executor.plan.target})"
 
     def place(self, images: np.ndarray, labels: np.ndarray) -> dict[Any, np.ndarray]:
         return {self._images: images, self._labels: labels}
 
     def step(self, batch: dict[Any, np.ndarray]) -> Any:
-        return self._executor.run(batch)
+        return self.executor.run(batch)
 
     def loss(self, result: Any) -> float:
         return float(result)

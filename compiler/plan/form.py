@@ -112,16 +112,26 @@ class InnerStep:
     Attributes
     ----------
     kernel : str
-        What it computes, in the names of ops.
+        What it computes, in the names of ops; ``pack`` or ``unpack`` where it moves a value into the layout that
+        compiled code keeps it in, or out of it.
     nodes : tuple of Node
-        The nodes that it computes.
+        The nodes that it computes; none where it moves a value.
+    reads, writes : tuple of Node
+        The values that it reads and those that it leaves behind.
     place : str
         When it runs, and where its result lies.
     """
 
     kernel: str
     nodes: tuple[Node, ...]
+    reads: tuple[Node, ...]
+    writes: tuple[Node, ...]
     place: str
+
+    @property
+    def node(self) -> Node:
+        """The node that it stands for."""
+        return self.writes[-1]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def _step_rows(plan: Plan) -> Iterable[Sequence[str]]:
             f"{step.node.source.file}:{step.node.source.line}",
         )
         for place, inner in enumerate(step.inner):
-            node = inner.nodes[-1]
+            node = inner.node
             at = f"{node.source.file}:{node.source.line}"
             yield (f"{number}.{place}", "", inner.kernel, node.name, str(node.spec), "", inner.place, at)
 
@@ -157,9 +157,9 @@ def as_json(plan: Plan) -> dict[str, object]:
                 {
                     "kernel": inner.kernel,
                     "nodes": [node.name for node in inner.nodes],
-                    "result": str(inner.nodes[-1].spec),
+                    "result": str(inner.node.spec),
                     "place": inner.place,
-                    "at": f"{inner.nodes[-1].source.file}:{inner.nodes[-1].source.line}",
+                    "at": f"{inner.node.source.file}:{inner.node.source.line}",
                 }
                 for inner in call.inner
             ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from graphnn.ops.node import Node
@@ -75,13 +75,15 @@ def _rule(optimizer: Optimizer, options: dict[str, Any]) -> Optimizer:
         optimizer.require(
             not unknown, f"a group has no option {', '.join(map(repr, unknown))}", ", ".join(sorted(known))
         )
-        return replace(optimizer, **_OF_ALL, **options)
+        # Not by dataclasses.replace, whose line an error would take for the user's.
+        own = {name: getattr(optimizer, name) for name in known}
+        return type(optimizer)(**{**own, **_OF_ALL, **options})
     optimizer.require(
         len(options) == 1, "a group has an optimizer and other options", "one of both", "give them to that optimizer"
     )
-    alone = all(not getattr(rule, name) for name in _OF_ALL)
+    alone = all(not getattr(rule, name, None) for name in _OF_ALL)
     optimizer.require(
-        hasattr(rule, "assigns") and alone,
+        hasattr(rule, "assigns") and not isinstance(rule, type) and alone,
         f"the optimizer of a group is {rule!r}",
         "an optimiser without groups and clipping of its own",
         "all gradients are clipped together, by the options of the outer optimiser",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from graphnn.compiler.gradients import gradients
@@ -92,7 +92,7 @@ class HessianFree(Optimizer):
         for option in ("groups", "clip_norm", "clip_value", "weight_decay"):
             self.require(not getattr(self, option), f"it has no {option}", "one step for all weights", "leave it out")
 
-    def apply_gradients(self, pairs: Iterable[GradientPair]) -> list[Node]:
+    def assigns(self, pairs: Sequence[GradientPair], learning_rate: Node, step: Node | None) -> Iterator[Node]:
         """Raise a GraphError: gradients alone do not tell the curvature."""
         raise GraphError(
             f"{self.label}: gradients alone do not tell the curvature",

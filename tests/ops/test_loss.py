@@ -206,7 +206,7 @@ def test_what_does_not_count_may_be_infinite() -> None:
     value, slope = evaluate([loss, gradient], {x: values})
 
     np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
-    np.testing.assert_allclose(slope[:2], [[0, 0], [0.5, -0.5]], rtol=1e-6)
+    np.testing.assert_allclose(slope[:2], np.array([[0, 0], [0.5, -0.5]]), rtol=1e-6)
 
 
 def test_a_weight_is_picked_not_multiplied() -> None:

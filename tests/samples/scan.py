@@ -52,7 +52,8 @@ def scan_samples(op: type[Scan], function: Callable[..., Node], in_torch: str) -
     """Yield samples of a running sum or product."""
     add = op is Cumsum
     options = [(name, given, axis, False, False) for name, given, axis in SHAPES]
-    options += [("rows", Input((None, 4)), 1, exclusive, reverse) for exclusive, reverse in ((1, 0), (0, 1), (1, 1))]
+    for exclusive, reverse in ((True, False), (False, True), (True, True)):
+        options.append(("rows", Input((None, 4)), 1, exclusive, reverse))
     options += [("the batch", Input((None, 2)), 0, True, True)]
     if not add:
         options += [
@@ -66,7 +67,7 @@ def scan_samples(op: type[Scan], function: Callable[..., Node], in_torch: str) -
             f"{in_torch}, {name}{flags}",
             op,
             (given,),
-            lambda x, axis=axis, e=exclusive, r=reverse: function(x, axis, bool(e), bool(r)),
+            lambda x, axis=axis, e=exclusive, r=reverse: function(x, axis, e, r),
             lambda x, axis=axis, e=exclusive, r=reverse: running(x, axis, e, r, add),
             None if flags else lambda x, axis=axis: getattr(x, in_torch)(axis),
             gradient=given.dtype == "float32",

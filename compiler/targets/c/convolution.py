@@ -25,12 +25,19 @@ from graphnn.compiler.targets.c.register_tiles import (
 from graphnn.compiler.targets.c.text import Table, function, indented, linear, loop
 
 
-def print_conv2d(name: str, geometry: Conv2dGeometry, lanes: int, bias: bool = False, relu: bool = False) -> str:
+def print_conv2d(
+    name: str,
+    geometry: Conv2dGeometry,
+    lanes: int,
+    bias: bool = False,
+    relu: bool = False,
+    pool: tuple[int, int] | None = None,
+) -> str:
     """Return a C function that computes ``y = conv2d(x, weight) + bias`` of one block of examples.
 
     ::
 
-        static void NAME(const float *x, const float *weight, const float *bias, float *y)
+        static void NAME(const float *x, const float *weight, const float *bias, uint8_t *indices, float *y)
 
     Parameters
     ----------
@@ -44,6 +51,9 @@ def print_conv2d(name: str, geometry: Conv2dGeometry, lanes: int, bias: bool = F
         Whether a bias of shape (O,) is added; it isn't read otherwise.
     relu : bool
         Whether what is negative becomes 0.
+    pool : pair of int
+        Height and width of the windows, side by side, of which y has the largest number each, and `indices` its
+        position, unless that pointer is null; otherwise `indices` isn't used.
 
     Examples
     --------
@@ -69,10 +79,13 @@ def print_conv2d(name: str, geometry: Conv2dGeometry, lanes: int, bias: bool = F
         source_channel="c",
         bias=bias,
         relu=relu,
+        pool=pool,
     )
     kind = "conv2d" + (" + bias" if bias else "") + (" + relu" if relu else "")
+    kind += " + max pool" if pool else ""
     inputs = "const float *restrict x, const float *restrict weight, const float *restrict bias"
-    return _function(kind, f"{name}({inputs}, float *restrict y)", gather, vector_registers(lanes))
+    results = "uint8_t *restrict indices, float *restrict y"
+    return _function(kind, f"{name}({inputs}, {results})", gather, vector_registers(lanes))
 
 
 def print_conv2d_data_gradient(name: str, geometry: Conv2dGeometry, lanes: int) -> str:
@@ -141,6 +154,18 @@ class _Gather:
     source_channel: str
     bias: bool = False
     relu: bool = False
+    pool: tuple[int, int] | None = None
+
+    @property
+    def channel_step(self) -> int:
+        """Vectors from one channel to the next, where the sums go."""
+        return prod(self.size) if self.pool is None else self.pool[0] * self.size[1]
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """Rows and columns of the result."""
+        height, width = self.pool or (1, 1)
+        return self.size[0] // height, self.size[1] // width
 
 
 @dataclass(frozen=True)
@@ -182,8 +207,9 @@ def _function(kind: str, signature: str, gather: _Gather, registers: int) -> str
             inner += [line for each in tiles for line in _columns(gather, run.step, each, rows.taps)]
         else:
             inner += _any_column(gather, run.step, rows.taps, columns)
-        body += loop(gather.result_channel, run, inner)
-    body = [*_pointers_of_group(gather), *loop("row", range(gather.size[0]), body)]
+        body += loop(gather.result_channel, run, inner if gather.pool is None else _pooled(gather, run.step, inner))
+    over_rows = loop("row" if gather.pool is None else "window_row", range(gather.windows[0]), body)
+    body = [*_pointers_of_group(gather), *over_rows]
     lines = [
         *rows.declarations,
         *([] if resolved else columns.declarations),
@@ -192,12 +218,36 @@ def _function(kind: str, signature: str, gather: _Gather, registers: int) -> str
     return "\n".join([f"/* kernel: {kind} {name}: {gather.geometry} */", *function(signature, lines)])
 
 
+def _pooled(gather: _Gather, channels: int, row: list[str]) -> list[str]:
+    """Print the rows of a row of windows, and the largest number of each window."""
+    assert gather.pool is not None
+    (height, width), (rows, columns) = gather.pool, gather.windows
+    places = [p * gather.size[1] + q for p in range(height) for q in range(width)]
+    window = linear(("(o + i)", rows * columns), ("window_row", columns), ("window", 1))
+    group = linear(("group", gather.results * rows * columns))
+    each_window = [
+        f"const vec *from = rows + {linear(('i', gather.channel_step), ('window', width))};",
+        "vec best = from[0];",
+        "mask index = {0};",
+        *(f"take_larger(from[{place}], {number}, &best, &index);" for number, place in enumerate(places) if number),
+        f"results[{window}] = best;",
+        f"if (indices) store_positions(indices + LANES * ({group} + {window}), index);",
+    ]
+    return [
+        f"vec rows[{channels * gather.channel_step}];",
+        f"for (int row = window_row * {height}; row < (window_row + 1) * {height}; row++) {{",
+        *indented(row),
+        "}",
+        *loop("i", range(channels), loop("window", range(columns), each_window)),
+    ]
+
+
 def _pointers_of_group(gather: _Gather) -> list[str]:
     weights = gather.results * gather.sources * prod(gather.geometry.kernel)
     return [
         f"const float *weights = weight + group * {weights};",
         f"const vec *sources = (const vec *){gather.source} + group * {gather.sources * prod(gather.source_size)};",
-        f"vec *results = (vec *){gather.result} + group * {gather.results * prod(gather.size)};",
+        f"vec *results = (vec *){gather.result} + group * {gather.results * prod(gather.windows)};",
         *([f"const float *biases = bias + group * {gather.results};"] if gather.bias else []),
     ]
 
@@ -206,11 +256,13 @@ def _pointers_of_row(gather: _Gather, rows: _Tables) -> list[str]:
     channel, kernel_width = gather.result_channel, gather.geometry.kernel[1]
     weight = linear((channel, gather.result_stride), (rows.first_tap, kernel_width))
     source = linear((rows.first_source, gather.source_size[1]))
-    place = linear((channel, prod(gather.size)), ("row", gather.size[1]))
+    to = f"results + {linear((channel, prod(gather.size)), ('row', gather.size[1]))}"
+    if gather.pool is not None:
+        to = f"rows + row % {gather.pool[0]} * {gather.size[1]}"
     return [
         f"const float *first_weight = weights + {weight};",
         f"const vec *first_source = sources + {source};",
-        f"vec *to = results + {place};",
+        f"vec *to = {to};",
     ]
 
 
@@ -276,7 +328,7 @@ def _columns(gather: _Gather, channels: int, tiles: _Columns, row_taps: str) -> 
         lines += _source_loops(gather, row_taps, _products(gather, sums, tiles.reads))
     for i, row in enumerate(sums):
         for j, each in enumerate(row):
-            place = linear(("m", period), constant=i * prod(gather.size) + tiles.phase + j * period)
+            place = linear(("m", period), constant=i * gather.channel_step + tiles.phase + j * period)
             lines.append(f"to[{place}] = {_finished(gather, each)};")
     return loop("m", tiles.starts, lines)
 
@@ -307,7 +359,7 @@ def _any_column(gather: _Gather, channels: int, row_taps: str, columns: _Tables)
         *_source_loops(gather, row_taps, taps, columns.first_tap),
     ]
     for i, (each,) in enumerate(sums):
-        lines.append(f"to[{linear(('column', 1), constant=i * prod(gather.size))}] = {_finished(gather, each)};")
+        lines.append(f"to[{linear(('column', 1), constant=i * gather.channel_step)}] = {_finished(gather, each)};")
     return loop("column", range(gather.size[1]), lines)
 
 

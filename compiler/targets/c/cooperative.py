@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from graphnn.compiler.targets.c.dense import Dense, print_turn
+from graphnn.compiler.targets.c.dense import Dense
 from graphnn.compiler.targets.c.register_tiles import vector_registers
+from graphnn.compiler.targets.c.squares import print_turn
 from graphnn.compiler.targets.c.text import function, indented, linear, loop
 
 TURNED_EXAMPLES = 128

@@ -1,4 +1,4 @@
-"""Print a layer of one block of examples, and how a block is turned around.
+"""Print a layer of one block of examples.
 
 A layer is ``y[o] = Σ weight[o, i] · x[i]`` over vectors of examples: each number of the weight multiplies a whole
 vector. The gradient by its input is one as well, with the weight read the other way.
@@ -71,23 +71,3 @@ def _step(layer: Dense, sums: Sequence[str], after: int, short: bool) -> list[st
         index = linear(("i", layer.by_input), constant=after * layer.by_input + place * layer.by_output)
         lines.append(f"{each} += w[{index}] * {value};")
     return lines
-
-
-def print_turn(name: str, lanes: int) -> str:
-    """Print ``name_turn(from, inside, to)``: the transpose of `lanes` vectors, 0 for the lanes that are not inside.
-
-    Of each square, the upper right and the lower left quarter are exchanged, and then the same within each quarter.
-    """
-    lines = [f"const vec of{lanes}_{i} = keep(from[{i}], inside);" for i in range(lanes)]
-    side = lanes
-    while side > 1:
-        half = side // 2
-        for i in range(lanes):
-            upper, lower = f"of{side}_{i & ~half}", f"of{side}_{i | half}"
-            side_of_row = [j | half if i & half else j & ~half for j in range(lanes)]
-            picked = ", ".join(str(place + (lanes if j & half else 0)) for j, place in enumerate(side_of_row))
-            lines.append(f"const vec of{half}_{i} = GN_PICK({upper}, {lower}, {picked});")
-        side = half
-    lines += [f"to[{i}] = of1_{i};" for i in range(lanes)]
-    signature = f"static inline void {name}_turn(const vec *from, mask inside, vec *to)"
-    return "\n".join([signature, "{", *indented(lines), "}"])

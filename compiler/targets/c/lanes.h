@@ -41,10 +41,24 @@ static inline mask first_lanes(int count)
 /* The lanes of a mask as they are, 0 in the others, whatever they hold. */
 static inline vec keep(vec value, mask lanes) { return (vec)((mask)value & lanes); }
 
+/* Take a number of a window as the best so far if it is larger, or the first NaN. */
+static inline void take_larger(vec value, int number, vec *best, mask *index)
+{
+    const mask better = ~(value <= *best) & (*best == *best);
+    *best = (vec)(((mask)value & better) | ((mask)*best & ~better));
+    *index = (better & number) | (*index & ~better);
+}
+
+/* Positions within a window, a byte each. */
+typedef uint8_t bytes __attribute__((vector_size(LANES), may_alias));
+static inline void store_positions(uint8_t *to, mask index) { *(bytes *)to = __builtin_convertvector(index, bytes); }
+
 /* The numbers of two vectors at given places; those of the second count on from those of the first. */
 #ifdef __clang__
 #define GN_PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define GN_PICK_BYTES(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
+#define GN_PICK_BYTES(a, b, ...) __builtin_shuffle(a, b, (bytes){__VA_ARGS__})
 #define GN_PICK(a, b, ...) __builtin_shuffle(a, b, (mask){__VA_ARGS__})
 #endif
 

@@ -93,6 +93,7 @@ class UnitPrinter:
         root = unit.root
         self.reduction = root.op if isinstance(root.op, Reduction) else None
         self.reduced = root.inputs[0] if self.reduction is not None else None
+        self.value = root if self.reduced is None else self.reduced
         self.leaves = unit.inputs
         self.arguments = {leaf: f"x{place}" for place, leaf in enumerate(self.leaves)}
         shape_of = self.reduced if self.reduced is not None else root
@@ -103,8 +104,8 @@ class UnitPrinter:
         """Return the C parameters for what the unit reads."""
         return ", ".join(f"const {C_TYPES[leaf.dtype]} *{self.arguments[leaf]}" for leaf in self.leaves)
 
-    def statements(self, nest: Nest, variables: Sequence[str]) -> tuple[list[str], str]:
-        """Return statements that compute the tree for one element, and the expression of its value."""
+    def statements(self, nest: Nest, variables: Sequence[str]) -> tuple[list[str], dict[Node, str]]:
+        """Return statements that compute the tree for one element, and the names of its nodes' values."""
         lines: list[str] = []
         known: dict[Node, str] = {}
 
@@ -126,7 +127,7 @@ class UnitPrinter:
             else:
                 kind = "_Bool" if node.dtype is dtypes.bool else C_TYPES[node.dtype]
                 known[node] = declare("t", kind, expression(node, inputs))
-        return lines, known[self.reduced if self.reduced is not None else self.unit.root]
+        return lines, known
 
     def _load(self, node: Node, nest: Nest, variables: Sequence[str]) -> str:
         index = nest.index(node, variables)
@@ -142,7 +143,8 @@ def print_lanes(unit: Unit, name: str) -> str:
     head = f"static void {name}({_join(printer.operands(), f'{C_TYPES[root.dtype]} *y')})"
     nest, outer, inner = _nest(printer)
     variables = [f"i{axis}" for axis in range(len(nest.shape))]
-    lines, value = printer.statements(nest, variables)
+    lines, values = printer.statements(nest, variables)
+    value = values[printer.value]
     place = "(" + _row_major(nest.shape[:outer], variables[:outer]) + ") * LANES + lane"
     if printer.reduction is None:
         body = _lane_loop([*lines, f"y[{place}] = {value};"])
@@ -166,7 +168,8 @@ def print_batch_sum(unit: Unit, name: str) -> str:
     size = math.prod(root.spec.static_shape)
     nest, outer, inner = _nest(printer)
     variables = [f"i{axis}" for axis in range(len(nest.shape))]
-    lines, value = printer.statements(nest, variables)
+    lines, values = printer.statements(nest, variables)
+    value = values[printer.value]
     place = "(" + _row_major(nest.shape[:outer], variables[:outer]) + ") * LANES + lane"
     add = [*lines, f"sums[{place}] += {value};"]
     whole = _loops(nest.shape[:outer], variables[:outer], _loops(inner, variables[outer:], _lane_loop(add)))
@@ -181,26 +184,29 @@ def print_batch_sum(unit: Unit, name: str) -> str:
 
 
 def print_flat(unit: Unit, name: str) -> str:
-    """Print a unit without a batch, whose loop the threads share: ``name(x0, …, y, n)``."""
+    """Print a unit without a batch, whose loop the threads share: ``name(x0, …, y0, …, n)``."""
     printer = UnitPrinter(unit, name)
     root = unit.root
-    head = f"static void {name}({_join(printer.operands(), f'{C_TYPES[root.dtype]} *y, int64_t n')})"
+    results = ", ".join(f"{C_TYPES[node.dtype]} *y{place}" for place, node in enumerate(unit.results))
+    head = f"static void {name}({_join(printer.operands(), results, 'int64_t n')})"
     if isinstance(root.op, Size):
         shape = root.inputs[0].shape
         chosen = [shape[axis] for axis in root.op.axes]
         sizes = [f"n * {extent.multiple}" if isinstance(extent, Dim) else f"{extent}" for extent in chosen]
-        return _function(head, ["#pragma omp single nowait", f"y[0] = {' * '.join(sizes) or '1'};"])
+        return _function(head, ["#pragma omp single nowait", f"y0[0] = {' * '.join(sizes) or '1'};"])
     nest, outer, inner = _nest(printer)
     variables = [f"i{axis}" for axis in range(len(nest.shape))]
-    lines, value = printer.statements(nest, variables)
+    lines, values = printer.statements(nest, variables)
+    value = values[printer.value]
     place = _row_major(nest.shape[:outer], variables[:outer])
     if printer.reduction is not None:
         start, step = _reduction(printer.reduction, root)
         body = [f"{C_TYPES[root.dtype]} sum = {start};"]
         body += _loops(inner, variables[outer:], [*lines, step.format(value=value, sum="sum")])
-        nested = _loops(nest.shape[:outer], variables[:outer], [*body, f"y[{place}] = sum;"])
+        nested = _loops(nest.shape[:outer], variables[:outer], [*body, f"y0[{place}] = sum;"])
         return _function(head, ["#pragma omp single nowait", "{", *_indent(nested), "}"])
-    loops = _loops(nest.shape, variables, [*lines, f"y[{place}] = {value};"])
+    stores = [f"y{number}[{place}] = {values[node]};" for number, node in enumerate(unit.results)]
+    loops = _loops(nest.shape, variables, [*lines, *stores])
     if math.prod(nest.shape) < PARALLEL_FROM:
         return _function(head, ["#pragma omp single nowait", "{", *_indent(loops), "}"])
     simd = " simd" if len(nest.shape) == 1 else ""

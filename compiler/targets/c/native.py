@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphnn.compiler.schedule.form import Schedule
+from graphnn.compiler.schedule.form import Schedule, write_edges
+from graphnn.compiler.targets.c.merge import merge_units
 from graphnn.compiler.targets.c.units import Kind, Unit, behind_alias, kind_of, memory_read, units_of
 from graphnn.ops.loss import CrossEntropy
 from graphnn.ops.node import Node
@@ -35,7 +36,7 @@ class NativeSegment:
     @property
     def inputs(self) -> tuple[Node, ...]:
         """The values that come from outside."""
-        made = {unit.root for unit in self.units}
+        made = {node for unit in self.units for node in unit.results}
         read = (behind_alias(given) for unit in self.units for given in unit.inputs)
         return tuple(dict.fromkeys(value for value in read if value not in made))
 
@@ -79,6 +80,7 @@ def _with_outputs(
         for value in memory_read(node) if node in segment_of else map(behind_alias, node.inputs):
             if segment_of.get(value) != segment_of.get(node):
                 kept.add(value)
+    edges = tuple(write_edges(schedule.subgraph))
     result: list[NativeSegment | Node] = []
     remaining = iter(members)
     for part in parts:
@@ -86,9 +88,10 @@ def _with_outputs(
             result.append(part)
             continue
         nodes = next(remaining)
-        outputs = tuple(unit.root for unit in part if unit.root in kept)
+        outputs = tuple(node for unit in part for node in unit.results if node in kept)
         if part:
-            result.append(NativeSegment(tuple(part), tuple(nodes), outputs))
+            units = merge_units(part, outputs, edges)
+            result.append(NativeSegment(units, tuple(nodes), outputs))
         else:
             result.extend(nodes)
     return result

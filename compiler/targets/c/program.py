@@ -19,9 +19,11 @@ from graphnn.compiler.targets.c.expressions import C_TYPES
 from graphnn.compiler.targets.c.loops import print_batch_sum, print_flat, print_lanes
 from graphnn.compiler.targets.c.rows import has_row_kernel, print_row_kernel
 from graphnn.compiler.targets.c.segment import Call, Place, SegmentPlan
+from graphnn.compiler.targets.c.squares import print_pack
 from graphnn.compiler.targets.c.units import Unit, behind_alias, example_shape, is_batched
 from graphnn.ops.conv import Conv2d, Conv2dDataGradient, Conv2dWeightGradient
 from graphnn.ops.matmul import MatMul
+from graphnn.ops.max_pool import MaxPool2d
 from graphnn.ops.node import Node
 from graphnn.ops.shape import Transpose
 
@@ -67,10 +69,15 @@ def _code(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
             return UnitCode(name, print_dense_together(layer, name, lanes, threads), operands)
         case MatMul():
             operands = (node.inputs[0].inputs[0], node.inputs[1])
-            return UnitCode(name, print_weight_gradient(*node.spec.static_shape, name, lanes, threads), operands)
+            rows, columns = node.spec.static_shape
+            return UnitCode(name, print_weight_gradient(rows, columns, name, lanes, threads), operands)
         case Conv2d():
-            geometry = Conv2dGeometry.of(node.op, node.inputs[0].spec, node.inputs[1].spec)
-            return UnitCode(name, print_conv2d(name, geometry, lanes, bias=False, relu=False), (*node.inputs, None))
+            return UnitCode(name, print_conv2d(name, _geometry(node), lanes), (*node.inputs, None, None))
+        case MaxPool2d() if isinstance(unit.nodes[0].op, Conv2d):
+            conv = unit.nodes[0]
+            nulls = (None,) if unit.also else (None, None)  # the bias, and the positions unless they are a result
+            text = print_conv2d(name, _geometry(conv), lanes, pool=node.op.kernel)
+            return UnitCode(name, text, (*conv.inputs, *nulls))
         case Conv2dDataGradient():
             geometry = Conv2dGeometry.of(node.op, node.spec, node.inputs[1].spec)
             return UnitCode(name, print_conv2d_data_gradient(name, geometry, lanes), node.inputs)
@@ -88,6 +95,11 @@ def _code(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
     return UnitCode(name, print_batch_sum(unit, name), unit.inputs, nbytes)
 
 
+def _geometry(node: Node) -> Conv2dGeometry:
+    assert isinstance(node.op, Conv2d)
+    return Conv2dGeometry.of(node.op, node.inputs[0].spec, node.inputs[1].spec)
+
+
 def _dense(node: Node) -> tuple[Dense, tuple[Node, ...]]:
     x, weight = node.inputs
     inputs, outputs = weight.spec.static_shape
@@ -101,6 +113,8 @@ def print_segment(plan: SegmentPlan, code: dict[Unit, UnitCode], name: str, lane
     """Print the whole translation unit of a segment."""
     printer = _SegmentPrinter(plan, code, lanes, threads)
     head = [f"#define LANES {lanes}", '#include "support.h"', ""]
+    packed = dict.fromkeys(call.node.dtype for call in plan.calls if call.what == "pack")
+    head += [print_pack(dtype, C_TYPES[dtype], lanes) + "\n" for dtype in packed]
     functions = [code[call.unit].text + "\n" for call in plan.calls if call.unit is not None]
     return "\n".join([*head, *functions, *printer.entry(name), ""])
 
@@ -145,7 +159,7 @@ class _SegmentPrinter:
             assert call.unit is not None
             if number and call.stage != calls[number - 1].stage:
                 yield from self._barrier()
-            values = [*self.code[call.unit].operands, call.node]
+            values = [*self.code[call.unit].operands, *call.unit.results]
             arguments = [text for node in values for text in self._whole(node, call.level)]
             yield f"{self.code[call.unit].name}({', '.join([*arguments, 'n'])});"
             yield self._tick(call)
@@ -199,7 +213,7 @@ class _SegmentPrinter:
         if unit.kind == "batch-sum":
             operands += [self._address(self.plan.sums[unit], node), "valid"]
         else:
-            operands.append(self._address(self.plan.places[node, call.level], node))
+            operands += [self._address(self.plan.places[each, call.level], each) for each in unit.results]
         return f"{self.code[unit].name}({', '.join(operands)});"
 
     def _hand_over(self, unit: Unit) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
    Those of float have neither branches nor calls, so that a loop over neighbouring numbers becomes vector instructions;
    what is left of a division (gn_fmodf and what needs it) is the exception, since its exact value takes a loop. They are
-   exact to 2 units in the last place, some to 4 (tests/compiler/targets/c/test_scalar_math.py has the list), subnormal
+   exact to 2 units in the last place, some to 5 (tests/compiler/targets/c/test_scalar_math.py has the list), subnormal
    numbers included, and give what libm gives for zeros, infinities and NaN. Those of double are libm's. */
 #ifndef GRAPHNN_SCALAR_MATH_H
 #define GRAPHNN_SCALAR_MATH_H

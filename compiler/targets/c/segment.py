@@ -49,6 +49,13 @@ class Call:
     unit: Unit | None = None
     stage: int = 0
 
+    @property
+    def writes(self) -> tuple[Node, ...]:
+        """The values that the call leaves in scratch memory, or in what the segment was given."""
+        if self.unit is not None:
+            return self.unit.results
+        return (self.node,) if self.what == "pack" else ()
+
 
 @dataclass
 class SegmentPlan:
@@ -81,7 +88,7 @@ class SegmentPlan:
 
 def dependencies(units: Sequence[Unit], write_edges: Iterable[tuple[Node, Node]]) -> dict[Unit, list[Unit]]:
     """Return for each unit those that it waits for: who makes what it reads, and who reads what it writes over."""
-    maker = {unit.root: unit for unit in units}
+    maker = {node: unit for unit in units for node in unit.results}
     of_node = {node: unit for unit in units for node in unit.nodes}
     waits_for = {
         unit: [maker[behind_alias(given)] for given in unit.inputs if behind_alias(given) in maker] for unit in units
@@ -172,15 +179,15 @@ class _Planner:
         self.blocks = -(-max_batch // lanes)
         # Stable: what is on one stage stays in the schedule's order.
         self.units = sorted(units, key=lambda unit: (levels[unit], stages[unit]))
-        self.maker = {unit.root: unit for unit in units}
+        self.maker = {node: unit for unit in units for node in unit.results}
         self.outputs = tuple(dict.fromkeys(outputs))
         self.result = SegmentPlan()
         self.read_on: dict[Node, set[int]] = {}
         for unit in self.units:
             for given in unit.inputs:
                 self.read_on.setdefault(behind_alias(given), set()).add(levels[unit])
-            if is_batched(unit.root) and unit.root in self.outputs:
-                self.read_on.setdefault(unit.root, set()).add(levels[unit] | 1)
+            for node in self._unpacked(unit):
+                self.read_on.setdefault(node, set()).add(levels[unit] | 1)
 
     def plan(self, sum_sizes: dict[Unit, int]) -> SegmentPlan:
         inputs = [node for node in self.read_on if node not in self.maker]
@@ -201,9 +208,12 @@ class _Planner:
                     moved.add((value, region))
                     calls.append(Call("pack", value, region))
             calls.append(Call("unit", unit.root, level, unit, self.stages[unit]))
-            if is_batched(unit.root) and unit.root in self.outputs:
-                calls.append(Call("unpack", unit.root, level | 1))
+            calls += [Call("unpack", node, level | 1) for node in self._unpacked(unit)]
         self.result.calls = sorted(calls, key=lambda call: call.level)  # stable
+
+    def _unpacked(self, unit: Unit) -> list[Node]:
+        """Return the results with a batch that others read after the segment."""
+        return [node for node in unit.results if is_batched(node) and node in self.outputs]
 
     def block_bytes(self, node: Node) -> int:
         """Return the bytes of one block of a batched value."""
@@ -222,13 +232,13 @@ class _Planner:
             for given in call.unit.inputs if call.unit else (call.node,):
                 last_on[behind_alias(given), call.level] = number
         for number, call in enumerate(self.result.calls):
-            unit = call.unit
-            if call.what != "unpack" and is_batched(call.node) and self._is_own(call.node, call.level):
-                last = max(number, last_on.get((call.node, call.level), number))
-                buffers.append(Buffer(number, last + 1, self.block_bytes(call.node)))
-                owners.append(("value", call.node, call.level))
-            elif unit is not None and unit.kind == "batch-sum":
-                size = align(sum_sizes[unit], 64)
+            for node in call.writes:
+                if is_batched(node) and self._is_own(node, call.level):
+                    last = max(number, last_on.get((node, call.level), number))
+                    buffers.append(Buffer(number, last + 1, self.block_bytes(node)))
+                    owners.append(("value", node, call.level))
+            if call.unit is not None and call.unit.kind == "batch-sum":
+                size = align(sum_sizes[call.unit], 64)
                 buffers.append(Buffer(first_of[call.level], last_of[call.level] + 1, size))
                 owners.append(("sums", call.node, call.level))
         offsets, self.result.own_bytes = assign_offsets(buffers)
@@ -244,25 +254,28 @@ class _Planner:
         read_on = self.read_on.get(node, set())
         return level % 2 == 1 and (level + 1 not in read_on if node not in self.maker else read_on <= {level})
 
+    def _shared_bytes(self, node: Node, level: int) -> int:
+        """Return how much shared memory a value needs that is made on a level; 0 if it lies elsewhere."""
+        if is_batched(node):
+            return 0 if self._is_own(node, level) else self.block_bytes(node) * self.blocks
+        return 0 if node in self.outputs else align(node.spec.nbytes(1), 64)
+
     def _place_shared(self) -> None:
         """Place what threads share, by the levels between which it is alive."""
         buffers: list[Buffer] = []
         owners: list[tuple[Node, int]] = []
         for call in self.result.calls:
-            unit, node, level = call.unit, call.node, call.level
-            last = max([level, *self.read_on.get(node, ())])
-            if unit is not None and unit.kind == "batch-sum":
-                buffers.append(Buffer(level, level + 1, align(node.spec.nbytes(1) * self.threads, 64)))
-                owners.append((node, -1))
-            if call.what == "pack" and not self._is_own(node, level):
-                buffers.append(Buffer(level, level + 2, self.block_bytes(node) * self.blocks))
-                owners.append((node, level))
-            elif unit is not None and is_batched(node) and not self._is_own(node, level):
-                buffers.append(Buffer(level, last + 1, self.block_bytes(node) * self.blocks))
-                owners.append((node, level))
-            elif unit is not None and not is_batched(node) and node not in self.outputs:
-                buffers.append(Buffer(level, last + 1, align(node.spec.nbytes(1), 64)))
-                owners.append((node, level))
+            level = call.level
+            for node in call.writes:
+                nbytes = self._shared_bytes(node, level)
+                if nbytes:
+                    read_on = self.read_on.get(node, ()) if node in self.maker else (level + 1,)
+                    last = max([level, *read_on])
+                    buffers.append(Buffer(level, last + 1, nbytes))
+                    owners.append((node, level))
+            if call.unit is not None and call.unit.kind == "batch-sum":
+                buffers.append(Buffer(level, level + 1, align(call.node.spec.nbytes(1) * self.threads, 64)))
+                owners.append((call.node, -1))
         offsets, self.result.shared_bytes = assign_offsets(buffers)
         for (node, level), buffer, offset in zip(owners, buffers, offsets, strict=True):
             if level < 0:

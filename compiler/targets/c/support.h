@@ -19,6 +19,7 @@ static inline int omp_get_num_threads(void) { return 1; }
 
 /* Vectors at places that need not be aligned. */
 typedef float loose_vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint8_t loose_bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 static inline vec load(const float *from) { return *(const loose_vec *)from; }
 static inline void store(float *to, vec value) { *(loose_vec *)to = value; }
 
@@ -63,16 +64,8 @@ static inline void gn_tick(double *times, int counter, double *clock)
     *clock = seconds;
 }
 
-/* Row-major examples into lanes and back: `size` values an example, the first `valid` lanes of a block. The lanes beyond
-   are filled with 0, which every op takes, an index included. */
+/* Lanes back into row-major examples: `size` values an example, the first `valid` lanes of a block. */
 #define GN_MOVES(name, type)                                                                     \
-    static inline void gn_pack_##name(const type *from, type *to, int64_t size, int valid)       \
-    {                                                                                            \
-        for (int lane = 0; lane < valid; lane++)                                                 \
-            for (int64_t i = 0; i < size; i++) to[i * LANES + lane] = from[lane * size + i];     \
-        for (int lane = valid; lane < LANES; lane++)                                             \
-            for (int64_t i = 0; i < size; i++) to[i * LANES + lane] = 0;                         \
-    }                                                                                            \
     static inline void gn_unpack_##name(const type *from, type *to, int64_t size, int valid)     \
     {                                                                                            \
         for (int lane = 0; lane < valid; lane++)                                                 \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,7 +13,7 @@ from graphnn.compiler.index_checks import IndexCheck
 from graphnn.compiler.plan.build import PlanBuilder, finished_plan
 from graphnn.compiler.plan.form import InnerStep, KernelCall, Plan
 from graphnn.compiler.schedule.form import Schedule, is_source, write_edges
-from graphnn.compiler.target import KernelNeeds, LoadedPlan, Target
+from graphnn.compiler.target import KernelNeeds, LoadedPlan, StepTime, Target
 from graphnn.compiler.targets.c.build import Compiler
 from graphnn.compiler.targets.c.cache import load_library
 from graphnn.compiler.targets.c.native import NativeSegment, native_segments
@@ -134,14 +135,23 @@ class CTarget(Target):
 
 
 def _inner_steps(plan: SegmentPlan) -> Iterator[InnerStep]:
-    """Yield what a segment computes, in order."""
+    """Yield what a segment does, call by call."""
     for call in plan.calls:
-        if call.unit is None:
-            continue
-        place = plan.places.get((call.node, call.level))
+        place = None if call.what == "unpack" else plan.places.get((call.node, call.level))
         when = f"region {call.level // 2}, per block" if call.level % 2 else "all threads"
         where = "its argument" if place is None else f"{place.area} memory at {place.offset}"
-        yield InnerStep(call.unit.label, call.unit.nodes, f"{when}: {where}")
+        if call.unit is None:
+            yield InnerStep(call.what, (), (call.node,), (call.node,), f"{when}: {where}")
+        else:
+            unit = call.unit
+            yield InnerStep(unit.label, unit.nodes, _values_read(unit), unit.results, f"{when}: {where}")
+
+
+def _values_read(unit: Unit) -> tuple[Node, ...]:
+    """Return what a unit reads: its inputs without variables that it writes and does not look at."""
+    written = {node.inputs[0] for node in unit.nodes if isinstance(node.op, Assign)}
+    read = {given for node in unit.nodes for given in node.inputs[isinstance(node.op, Assign) :]}
+    return tuple(node for node in unit.inputs if node not in written - read)
 
 
 def _verify_arena(plan: Plan) -> None:
@@ -207,3 +217,17 @@ class LoadedCPlan(LoadedNumpyPlan):
         function = self._library[program.name]
         function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
         return partial(function, pointers, memory, batch, None)
+
+    def time_step(self, number: int, call: Run) -> StepTime:
+        program = self._programs.get(self._plan.steps[number].kernel)
+        if program is None:
+            return super().time_step(number, call)
+        assert isinstance(call, partial)
+        counters = (ctypes.c_double * (len(program.plan.calls) + 2))()
+        start = time.perf_counter()
+        call.func(*call.args[:-1], counters)  # the last argument: where the function adds up times
+        seconds = time.perf_counter() - start
+        *inner, combining, waiting = counters
+        # Outside of the counters, the thread waits for being started, and for the return to Python.
+        waiting += seconds - sum(counters)
+        return StepTime(seconds, tuple(inner), {"combine sums": combining, "wait": waiting})

@@ -57,15 +57,29 @@ LABELS = 6
 
 @dataclass(frozen=True)
 class Unit:
-    """Nodes that one C function computes; the last one's value leaves it."""
+    """Nodes that one C function computes; the last one's value leaves it, and those of others if they are named.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        Each after its inputs.
+    also : tuple of Node
+        Those besides the last one whose values leave the unit.
+    """
 
     kind: Kind
     nodes: tuple[Node, ...]
+    also: tuple[Node, ...] = ()
 
     @property
     def root(self) -> Node:
-        """The node whose value leaves the unit."""
+        """The last node, for which the unit stands."""
         return self.nodes[-1]
+
+    @property
+    def results(self) -> tuple[Node, ...]:
+        """The nodes whose values leave the unit."""
+        return (*self.also, self.root)
 
     @property
     def label(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from graphnn.compiler.targets.c.segment import Call, Place, SegmentPlan
-from graphnn.compiler.targets.c.units import Unit, behind_alias
+from graphnn.compiler.targets.c.units import behind_alias
 from graphnn.ops.errors import CompileError
 from graphnn.ops.node import Node
 
@@ -35,7 +35,7 @@ def verify_segment(plan: SegmentPlan) -> None:
             memory.write(plan.parts[unit], ("parts", unit.root))
         for unit in sums:
             memory.expect(plan.parts[unit], ("parts", unit.root))
-            _write_result(plan, memory, unit, calls[0].level)
+            _write_result(plan, memory, unit.root, calls[0].level)
 
 
 def _follow(plan: SegmentPlan, memory: _Memory, call: Call) -> None:
@@ -56,15 +56,16 @@ def _follow(plan: SegmentPlan, memory: _Memory, call: Call) -> None:
         elif value not in plan.arguments:
             raise _broken(value, f"has no place for {call.node.name!r} to read it")
     if call.unit.kind != "batch-sum":
-        _write_result(plan, memory, call.unit, call.level)
+        for node in call.unit.results:
+            _write_result(plan, memory, node, call.level)
 
 
-def _write_result(plan: SegmentPlan, memory: _Memory, unit: Unit, level: int) -> None:
-    place = plan.places.get((unit.root, level))
+def _write_result(plan: SegmentPlan, memory: _Memory, node: Node, level: int) -> None:
+    place = plan.places.get((node, level))
     if place is not None:
-        memory.write(place, ("value", unit.root))
-    elif unit.root not in plan.arguments:
-        raise _broken(unit.root, "is computed to nowhere")
+        memory.write(place, ("value", node))
+    elif node not in plan.arguments:
+        raise _broken(node, "is computed to nowhere")
 
 
 class _Memory:

@@ -123,6 +123,14 @@ def bind_softplus(_: Op, out: np.ndarray, inputs: Sequence[np.ndarray], __: Sequ
     return partial(np.logaddexp, inputs[0], np.zeros((), out.dtype), out=out)
 
 
+ERF_IS_1 = np.float32(3.925)
+ERF_UPPER = tuple(
+    np.float32(c)
+    for c in (1.9869295e-08, -1.9565731e-06, 1.4217025e-04, 3.7191606e-03, 5.0631163e-02, 2.0036482e-01, 1.1283791)
+)
+ERF_LOWER = tuple(np.float32(c) for c in (9.5996100e-04, 1.4389992e-02, 1.1517984e-01, 5.1090033e-01, 1.0))
+
+
 def _erf_workspaces(_: special.Erf, out: TensorSpec, __: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     return (out, out, out) if out.dtype is float32 else ()
 
@@ -144,7 +152,7 @@ def bind_erf(op: special.Erf, out: np.ndarray, inputs: Sequence[np.ndarray], wor
         _polynomial(ERF_LOWER, square, lower)
         np.divide(upper, lower, out=upper)
         np.multiply(out, upper, out=out)
-        np.clip(out, -ONE, ONE, out=out)
+        np.clip(out, np.float32(-1), np.float32(1), out=out)
 
     return run
 
@@ -156,15 +164,6 @@ def _polynomial(coefficients: Sequence[np.float32], x: np.ndarray, out: np.ndarr
         np.add(out, coefficient, out=out)
         np.multiply(out, x, out=out)
     np.add(out, coefficients[-1], out=out)
-
-
-ONE = np.float32(1)
-ERF_IS_1 = np.float32(3.925)
-ERF_UPPER = tuple(
-    np.float32(c)
-    for c in (1.9869295e-08, -1.9565731e-06, 1.4217025e-04, 3.7191606e-03, 5.0631163e-02, 2.0036482e-01, 1.1283791)
-)
-ERF_LOWER = tuple(np.float32(c) for c in (9.5996100e-04, 1.4389992e-02, 1.1517984e-01, 5.1090033e-01, 1.0))
 
 
 def _mask(_: Op, __: TensorSpec, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:

@@ -16,7 +16,7 @@ from graphnn.compiler.plan.build import build_plan
 from graphnn.compiler.plan.form import KernelCall, Plan, Storage, View
 from graphnn.compiler.plan.verify import verify_plan
 from graphnn.compiler.schedule.form import Schedule
-from graphnn.compiler.target import KernelNeeds, LoadedPlan, Target
+from graphnn.compiler.target import KernelNeeds, LoadedPlan, StepTime, Target
 from graphnn.compiler.targets.numpy.copies import bind_concat, bind_copy_step
 from graphnn.compiler.targets.numpy.kernels import kernel_for
 from graphnn.compiler.targets.numpy.registry import Run, bind_reference
@@ -132,16 +132,17 @@ class LoadedNumpyPlan(LoadedPlan):
         except IndexError as error:
             raise _index_error(self._plan.steps[number].node, error) from None
 
-    def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[float]:
+    def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[StepTime]:
         bound = self._ready(feeds, batch)
-        seconds = []
         with _quiet_ufuncs():
             self._writes.count += 1
-            for number, call in enumerate(bound.calls):
-                start = time.perf_counter()
-                self._step(number, call)
-                seconds.append(time.perf_counter() - start)
-        return seconds
+            return [self.time_step(number, call) for number, call in enumerate(bound.calls)]
+
+    def time_step(self, number: int, call: Run) -> StepTime:
+        """Do one step; return its time."""
+        start = time.perf_counter()
+        self._step(number, call)
+        return StepTime(time.perf_counter() - start)
 
     def _ready(self, feeds: Mapping[Node, np.ndarray], batch: int) -> BoundPlan:
         """Do all that comes before the first step; return the steps."""

@@ -34,7 +34,7 @@ RISES: dict[str, Rule] = {
     "tanh": ops.tanh,
     "exp": ops.exp,
     "bias": lambda x: x + BIAS,
-    "bias on the left": lambda x: BIAS + x,
+    "bias on the left": lambda x: constant(BIAS) + x,
     "minus a bias": lambda x: x - BIAS,
     "a positive factor": lambda x: x * 3.0,
     "a positive divisor": lambda x: x / 255.0,
@@ -120,7 +120,7 @@ def test_gradients_are_spread_last(activation: str, windows: str) -> None:
         x = placeholder("x", (None, 3, 8, 8))
         bias = placeholder("bias", (3,))
         y = WINDOWS[windows](RISES[activation](x + bias.reshape((3, 1, 1))))
-        dy = constant(np.random.default_rng(1).standard_normal(y.shape[1:]).astype(np.float32))
+        dy = constant(np.random.default_rng(1).standard_normal(y.spec.bind(1).static_shape[1:]).astype(np.float32))
         found = gradients((y * dy).sum(), [x, bias])
     before = simplify(Subgraph((y, *found)))
     after = merge_equal(pool_first(before))

@@ -32,6 +32,13 @@ def test_state_is_named_after_optimiser_and_variable() -> None:
         optim.SGD(optim.schedules.constant(0.1), momentum=0.9).minimize(loss, bias)
         optim.Adam().minimize(loss, bias)
         optim.Adam(optim.schedules.cosine(0.1, 5)).minimize(loss, bias)
+        optim.AdamW().minimize(loss, bias)
+        optim.RMSprop(momentum=0.9, centered=True).minimize(loss, bias)
+        optim.RMSprop().minimize(loss, bias)
+        optim.Adagrad(initial_accumulator_value=0.0).minimize(loss, bias)
+        optim.Adagrad(lr_decay=0.1).minimize(loss, bias)
+        optim.Lion().minimize(loss, bias)
+        optim.Muon().minimize(loss, [graph["fc1.weight"]])
 
     state = [node for name, node in graph.variables.items() if not name.startswith("fc")]
     assert [(node.name, str(node.spec)) for node in state] == [
@@ -43,6 +50,18 @@ def test_state_is_named_after_optimiser_and_variable() -> None:
         ("adam_1.step", "int64 ()"),
         ("adam_1.exp_avg.fc1.bias", "float32 (4,)"),
         ("adam_1.exp_avg_sq.fc1.bias", "float32 (4,)"),
+        ("adamw.step", "int64 ()"),
+        ("adamw.exp_avg.fc1.bias", "float32 (4,)"),
+        ("adamw.exp_avg_sq.fc1.bias", "float32 (4,)"),
+        ("rmsprop.square_avg.fc1.bias", "float32 (4,)"),
+        ("rmsprop.grad_avg.fc1.bias", "float32 (4,)"),
+        ("rmsprop.momentum.fc1.bias", "float32 (4,)"),
+        ("rmsprop_1.square_avg.fc1.bias", "float32 (4,)"),
+        ("adagrad.sum.fc1.bias", "float32 (4,)"),
+        ("adagrad_1.step", "int64 ()"),
+        ("adagrad_1.sum.fc1.bias", "float32 (4,)"),
+        ("lion.exp_avg.fc1.bias", "float32 (4,)"),
+        ("muon.momentum.fc1.weight", "float32 (4, 3)"),
     ]
     for node in state:
         assert not node.op.trainable  # type: ignore[attr-defined]
@@ -112,7 +131,18 @@ def test_gradients_can_be_changed_before_they_are_applied() -> None:
     np.testing.assert_allclose(graph.get_value(w), [3 - 0.6, 4 - 0.8], rtol=1e-6)
 
 
-@pytest.mark.parametrize("make", [lambda: optim.SGD(0.1, momentum=0.9, weight_decay=0.1), lambda: optim.Adam(0.1)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: optim.SGD(0.1, momentum=0.9, weight_decay=0.1, clip_norm=1.0),
+        lambda: optim.Adam(0.1),
+        lambda: optim.AdamW(0.1),
+        lambda: optim.RMSprop(0.1, momentum=0.5, centered=True),
+        lambda: optim.Adagrad(0.1),
+        lambda: optim.Lion(0.1, clip_value=1.0),
+        lambda: optim.HessianFree(),
+    ],
+)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_state_and_steps_keep_the_variables_type(make: Callable[[], optim.Optimizer], dtype: str) -> None:
     with gn.Graph() as graph:
@@ -120,7 +150,8 @@ def test_state_and_steps_keep_the_variables_type(make: Callable[[], optim.Optimi
         train = make().minimize((w * w).sum())
     gn.Executor(w, updates=train, device="numpy").run()
 
-    assert {node.dtype.name for name, node in graph.variables.items() if "step" not in name} == {dtype}
+    scalars = ("step", "damping")
+    assert {node.dtype.name for name, node in graph.variables.items() if not name.endswith(scalars)} == {dtype}
     assert (np.abs(graph.get_value(w)) < [1, 2]).all()
 
 
@@ -191,6 +222,21 @@ def test_gradients_have_to_fit() -> None:
         (lambda: optim.Adam(betas=(0.9, 1.0)), r"Adam: betas are \(0\.9, 1\.0\)"),
         (lambda: optim.Adam(betas=(-0.1, 0.9)), "Adam: betas are"),
         (lambda: optim.Adam(eps=-1e-8), "Adam: eps is -1e-08"),
+        (lambda: optim.AdamW(weight_decay=-1), "AdamW: weight_decay is -1"),
+        (lambda: optim.SGD(0.1, clip_norm=0), "SGD: clip_norm is 0"),
+        (lambda: optim.SGD(0.1, clip_value=-1), "SGD: clip_value is -1"),
+        (lambda: optim.RMSprop(alpha=1.0), r"RMSprop: alpha is 1\.0"),
+        (lambda: optim.RMSprop(eps=-1.0), r"RMSprop: eps is -1\.0"),
+        (lambda: optim.RMSprop(momentum=-1), "RMSprop: momentum is -1"),
+        (lambda: optim.Adagrad(lr_decay=-1), "Adagrad: lr_decay is -1"),
+        (lambda: optim.Adagrad(initial_accumulator_value=-1), "Adagrad: initial_accumulator_value is -1"),
+        (lambda: optim.Adagrad(eps=-1), "Adagrad: eps is -1"),
+        (lambda: optim.Lion(betas=(1.0, 0.9)), r"Lion: betas are \(1\.0, 0\.9\)"),
+        (lambda: optim.Muon(momentum=1.0), r"Muon: momentum is 1\.0"),
+        (lambda: optim.Muon(eps=0), "Muon: eps is 0"),
+        (lambda: optim.Muon(ns_steps=0), "Muon: ns_steps is 0"),
+        (lambda: optim.Muon(ns_coefficients=(1, 2)), r"Muon: ns_coefficients is \(1, 2\)"),  # type: ignore[arg-type]
+        (lambda: optim.Muon(adjust_lr_fn="none"), "Muon: adjust_lr_fn is none"),  # type: ignore[arg-type]
     ],
 )
 def test_arguments_are_checked(make: Any, message: str) -> None:

@@ -143,8 +143,8 @@ def unit(lanes: int, numbers: Iterable[int]) -> str:
             print_conv2d(f"{name}_relu", g, lanes, bias=True, relu=True),
             print_conv2d_data_gradient(f"{name}_dx", g, lanes),
             print_conv2d_weight_gradient(f"{name}_dw", g, lanes),
-            f"void {name}_y(const float *x, const float *w, float *y) {{ {name}_plain(x, w, 0, y); }}",
-            f"void {name}_act(const float *x, const float *w, const float *b, float *y) {{ {name}_relu(x, w, b, y); }}",
+            f"void {name}_y(const float *x, const float *w, float *y) {{ {name}_plain(x, w, 0, 0, y); }}",
+            f"void {name}_act(const float *x, const float *w, const float *b, float *y) {{ {name}_relu(x, w, b, 0, y); }}",
             f"void {name}_back(const float *dy, const float *w, float *dx) {{ {name}_dx(dy, w, dx); }}",
             ACCUMULATED.format(name=name, x=x * lanes, y=y * lanes, sums=weight_gradient_accumulator_size(g, lanes)),
         ]

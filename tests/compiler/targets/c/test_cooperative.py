@@ -17,11 +17,11 @@ from graphnn.compiler.targets.c.dense import Dense
 
 TOLERANCE = 1e-6
 # Inputs and outputs: those of the models, one of everything, primes, whole and broken tiles and vectors.
-FEW = ((1, 1), (7, 2), (17, 11), (37, 5))
-MANY = ((784, 100), (400, 120), (84, 10), *FEW, (1, 7), (5, 3), (13, 24), (16, 12), (31, 47), (3, 300), (1025, 3))
+FEW = ((1, 1), (7, 2), (37, 11))
+MANY = ((784, 100), (84, 10), *FEW, (1, 7), (13, 24), (31, 47), (3, 300))
 SIZES = {4: FEW, 8: MANY, 16: FEW}  # by lanes
 CASES = [(lanes, inputs, outputs) for lanes, sizes in SIZES.items() for inputs, outputs in sizes]
-THREADS = (1, 2, 3)
+THREADS = (1, 3)
 BATCHES = (1, 7, 8, 100, 128, 129, 300)  # with parts of blocks, and more than are turned at a time
 
 CALLS = """
@@ -135,18 +135,18 @@ def test_products(library: ctypes.CDLL, lanes: int, inputs: int, outputs: int) -
 
 
 def test_nan_of_an_example_reaches_its_row_of_the_gradient_alone(library: ctypes.CDLL) -> None:
-    x, dy = draw(20, 17), draw(20, 11)
+    x, dy = draw(20, 37), draw(20, 11)
     dy[14, 6] = np.nan
-    a, b, dw = blocks_of(dy, 8), blocks_of(x, 8), aligned((11, 17))
-    call(library, "l8_17_11_2_weight", a, step(a), b, step(b), dw, 20)
-    np.testing.assert_array_equal(np.isnan(dw), np.isin(np.arange(11), 6)[:, None].repeat(17, axis=1))
+    a, b, dw = blocks_of(dy, 8), blocks_of(x, 8), aligned((11, 37))
+    call(library, "l8_37_11_3_weight", a, step(a), b, step(b), dw, 20)
+    np.testing.assert_array_equal(np.isnan(dw), np.isin(np.arange(11), 6)[:, None].repeat(37, axis=1))
 
 
 def test_nan_and_infinity_stay_in_their_example(library: ctypes.CDLL) -> None:
-    x, weight = draw(20, 17), aligned((11, 17), fill=1)
-    x[2, 3], x[15, 16] = np.nan, np.inf
+    x, weight = draw(20, 37), aligned((11, 37), fill=1)
+    x[2, 3], x[15, 36] = np.nan, np.inf
     b, y = blocks_of(x, 8), aligned((3, 11, 8))
-    call(library, "l8_17_11_2_forward", b, step(b), weight, y, step(y), 20)
+    call(library, "l8_37_11_3_forward", b, step(b), weight, y, step(y), 20)
     result = examples_of(y, 20)
     assert np.isnan(result[2]).all()
     assert np.isposinf(result[15]).all()

@@ -249,10 +249,11 @@ def check_pairs(library: ctypes.CDLL, name: str, dtype: type) -> None:
     generator = np.random.default_rng(0)
     drawn = [generator.standard_normal(20_000) * 10.0 ** generator.integers(-3, 4, 20_000) for _ in range(2)]
     edges = np.array([(a, b) for a in COORDINATES for b in COORDINATES]).T
-    a, b = (np.concatenate([edge, more]).astype(dtype) for edge, more in zip(edges, drawn, strict=True))
+    values: list[np.ndarray] = [np.concatenate(both).astype(dtype) for both in zip(edges, drawn, strict=True)]
+    a, b = values
     with np.errstate(all="ignore"):
         expected = PAIRS[name](a.astype(np.float64), b.astype(np.float64)) if name == "atan2" else PAIRS[name](a, b)
-        nearest = expected.astype(dtype)
+        nearest: np.ndarray = expected.astype(dtype)
     result = applied_to_pairs(library, name, a, b)
     if name == "atan2":
         np.testing.assert_array_equal(np.isnan(result), np.isnan(nearest))
