@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.arguments import positive
 from benchmarks.competitors import OURS, PEERS
 from benchmarks.networks import NETWORKS
 from benchmarks.processors import available_processors
@@ -61,14 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="a file for the report, besides standard output")
     parser.epilog = f"networks: {', '.join(NETWORKS)}\n\npeers: {', '.join(PEERS)}"
     return parser
-
-
-def positive(text: str) -> int:
-    """Read a number of 1 or more from the command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("a number of 1 or more")
-    return value
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.kernel_times import Kernel, NetworkTimes
-from benchmarks.peaks import PeakMeter, Peaks
+from benchmarks.peaks import Peaks
 from benchmarks.report import table
 from benchmarks.timing import machine
 from graphnn.compiler.targets.c.build import Compiler
@@ -20,7 +20,8 @@ bytes a second that a triad `a = b + s · c` reads and writes, in arrays of the 
 each thread, and far beyond all caches. A kernel's FLOPs and bytes are those of its ops: each value that it reads or
 writes counts once, however often the kernel comes back to it. It is held against the peak that it would need longer
 at: *arithmetic* kernels against FMA (GFLOP/s), *data* kernels against the cache (GB/s). *Threads* stands for combining
-the threads' sums and waiting for each other.
+the threads' sums and waiting for each other. An exponential or a comparison counts as one FLOP: kernels with many
+such stay far from both peaks.
 
 Times are of one thread, the one with the most blocks of examples; FLOPs and bytes are those of all threads. Each round
 measures the peaks and then the kernels of each network; all figures are medians of the rounds, those of kernels of
@@ -31,15 +32,14 @@ A step's time in its kernels beside the time that its FLOPs would take at the FM
 each kind of kernel takes, and in parentheses how near to its peak it is as a whole; the largest share bounds the step."""
 
 
-def report(networks: Sequence[NetworkTimes], meters: Mapping[int, PeakMeter], compiler: Compiler) -> str:
-    """Return the whole report."""
-    peaks = {threads: meter.median for threads, meter in meters.items()}
+def report(networks: Sequence[NetworkTimes], peaks: Mapping[int, Peaks], compiler: Compiler, rounds: int) -> str:
+    """Return the whole report, with the peaks by number of threads."""
     by_name: dict[str, list[NetworkTimes]] = {}
     for times in networks:
         by_name.setdefault(times.network.name, []).append(times)
     parts = [
         "# graphnn's kernels beside the machine's peaks",
-        _conditions(compiler, meters),
+        _conditions(compiler, rounds),
         _METHOD,
         "## Peaks",
         table(("threads", "FMA GFLOP/s", "cache GB/s", "memory GB/s"), _peak_rows(peaks)),
@@ -65,14 +65,13 @@ def report(networks: Sequence[NetworkTimes], meters: Mapping[int, PeakMeter], co
     return "\n\n".join(parts) + "\n"
 
 
-def _conditions(compiler: Compiler, meters: Mapping[int, PeakMeter]) -> str:
-    rounds = len(next(iter(meters.values())).measured)
+def _conditions(compiler: Compiler, rounds: int) -> str:
     return "\n".join(
         [
             f"- {datetime.datetime.now(datetime.UTC).date()}",
             f"- {machine()}",
             f"- {compiler.version}, vectors of {compiler.vector_bytes} bytes",
-            f"- peaks measured {rounds} times for each number of threads",
+            f"- {rounds} rounds",
         ]
     )
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from benchmarks.networks import Network, initial_weights
 from benchmarks.peaks import PeakMeter, Peaks
 from benchmarks.peers.graphnn import GraphnnTraining
@@ -47,21 +49,17 @@ class Kernel:
         return max(least, key=lambda resource: least[resource]) if self.flops or self.nbytes else "threads"
 
 
+@dataclass
 class NetworkTimes:
-    """A network's training on so many threads, and the times of its kernels."""
+    """The kernels of a network's training on so many threads, by name and node."""
 
-    def __init__(self, network: Network, threads: int) -> None:
-        self.network = network
-        self.threads = threads
-        self.kernels: dict[tuple[str, str], Kernel] = {}
-        self._training = GraphnnTraining(network, initial_weights(network), threads)
-        digits = data.mnist()
-        images = digits.train_images[: network.batch].astype("float32") / 255
-        self._batch = self._training.place(images, digits.train_labels[: network.batch])
+    network: Network
+    threads: int
+    kernels: dict[tuple[str, str], Kernel] = field(default_factory=dict)
 
-    def measure(self, repeats: int) -> None:
-        """Time all kernels once more, each by its median over so many steps."""
-        for kernel in kernels_of(self._training.executor.profile(self._batch, repeats)):
+    def add(self, profile: Profile) -> None:
+        """Take over the times of one round."""
+        for kernel in kernels_of(profile):
             known = self.kernels.setdefault((kernel.name, kernel.node), kernel)
             if known is not kernel:
                 known.seconds += kernel.seconds
@@ -100,12 +98,35 @@ def _leaves(rows: Sequence[ProfileRow]) -> Iterator[ProfileRow]:
         yield from row.inner or (row,)
 
 
+class KernelMeter:
+    """A network's training, and the times of its kernels as they are measured.
+
+    Parameters
+    ----------
+    network : Network
+        What is trained, on MNIST.
+    threads : int
+        How many threads train it.
+    """
+
+    def __init__(self, network: Network, threads: int) -> None:
+        self.times = NetworkTimes(network, threads)
+        self._training = GraphnnTraining(network, initial_weights(network), threads)
+        digits = data.mnist()
+        images = digits.train_images[: network.batch].astype(np.float32) / np.float32(255)
+        self._batch = self._training.place(images, digits.train_labels[: network.batch])
+
+    def measure(self, repeats: int) -> None:
+        """Time all kernels once more, each by its median over so many steps."""
+        self.times.add(self._training.executor.profile(self._batch, repeats))
+
+
 def measure_in_turn(
-    networks: Sequence[NetworkTimes], meters: Mapping[int, PeakMeter], rounds: int, repeats: int
+    networks: Sequence[KernelMeter], peaks: Mapping[int, PeakMeter], rounds: int, repeats: int
 ) -> None:
     """Measure the networks, each right after the peaks of as many threads, in so many rounds."""
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-        for times in networks:
-            meters[times.threads].measure()
-            times.measure(repeats)
+        for meter in networks:
+            peaks[meter.times.threads].measure()
+            meter.measure(repeats)

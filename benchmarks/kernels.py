@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.cpu import positive
+from benchmarks.arguments import positive
 from benchmarks.kernel_report import report
-from benchmarks.kernel_times import NetworkTimes, measure_in_turn
+from benchmarks.kernel_times import KernelMeter, measure_in_turn
 from benchmarks.networks import NETWORKS
 from benchmarks.peaks import PeakMeter, triad_sizes
 from benchmarks.processors import available_processors
@@ -35,10 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = sorted(set(options.threads)) if compiler.threads else [1]
     cache_bytes, memory_bytes = triad_sizes()
     memory_bytes = options.memory_megabytes * 10**6 if options.memory_megabytes else memory_bytes
-    meters = {threads: PeakMeter(compiler, threads, cache_bytes, memory_bytes) for threads in counts}
-    networks = [NetworkTimes(NETWORKS[name], threads) for name in options.networks for threads in counts]
-    measure_in_turn(networks, meters, options.rounds, options.repeats)
-    text = report(networks, meters, compiler)
+    peaks = {threads: PeakMeter(compiler, threads, cache_bytes, memory_bytes) for threads in counts}
+    networks = [KernelMeter(NETWORKS[name], threads) for name in options.networks for threads in counts]
+    measure_in_turn(networks, peaks, options.rounds, options.repeats)
+    medians = {threads: meter.median for threads, meter in peaks.items()}
+    text = report([meter.times for meter in networks], medians, compiler, options.rounds)
     print(text)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text, encoding="utf-8")

@@ -17,7 +17,7 @@ from graphnn.ops.node import Node
 from graphnn.ops.source import caller
 from graphnn.ops.state import Source, Variable
 
-_AVERAGES = re.compile(r"weightaverage(_[0-9]+)?")  # where optim.WeightAverage keeps them
+_COUNTED = re.compile(r"(weightaverage|accumulation)(_[0-9]+)?")  # where averages and sums of gradients are kept
 
 
 def save(graph: Graph, path: str | Path) -> None:
@@ -140,8 +140,8 @@ def _scopes(name: str) -> Iterator[str]:
 
 
 def _is_of_training_alone(graph: Graph, scope: str) -> bool:
-    """Whether a scope is an optimiser's, with its learning rate in it, or has averages of weights and their count."""
-    if _AVERAGES.fullmatch(scope.rpartition(".")[2]) and f"{scope}.count" in graph:
+    """Whether a scope is an optimiser's, with its learning rate in it, or has averages or sums, and their count."""
+    if _COUNTED.fullmatch(scope.rpartition(".")[2]) and f"{scope}.count" in graph:
         return True
     name = f"{scope}.learning_rate"
     if name not in graph:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -24,7 +25,7 @@ class Display:
 
     def __enter__(self) -> Self:
         if self._progress is not None:
-            self._progress.add_task("", total=None)
+            self._progress.add_task("", total=None, note="")
             self._progress.start()
         return self
 
@@ -41,8 +42,8 @@ class Display:
         else:
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Show how far something is."""
+    def progress(self, what: str, done: int, total: int, note: Callable[[], str]) -> None:
+        """Show how far something is, with a note that is asked for only where it is shown."""
         if self._progress is None:
             return
         now = time.monotonic()
@@ -50,14 +51,14 @@ class Display:
         if done == total or now - self._shown >= REFRESH_SECONDS:
             self._shown = now
             self._progress.update(
-                self._progress.task_ids[0], description=what, completed=done, total=total, refresh=True
+                self._progress.task_ids[0], description=what, completed=done, total=total, note=note(), refresh=True
             )
 
 
 def _progress_bar() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[note]}")
     # Refreshed by hand: a thread that draws would take turns with the training.
     return Progress(*columns, console=Console(file=sys.stdout), auto_refresh=False, transient=True)

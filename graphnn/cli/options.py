@@ -15,6 +15,9 @@ DEBUG = "graphnn.debug"
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "lion", "muon", "hessian-free")
+"""What ``--optimizer`` takes."""
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -64,7 +67,8 @@ class ModelCommand(click.Command):
         from graphnn.models import MODELS
 
         with formatter.section("Models"):
-            formatter.write_dl([(name, entry.description) for name, entry in MODELS.items()])
+            own = ("SCRIPT.py:FUNCTION", "your own: a function that returns inputs, labels, loss and logits")
+            formatter.write_dl([*((name, entry.description) for name, entry in MODELS.items()), own])
         super().format_epilog(ctx, formatter)
 
 
@@ -80,15 +84,36 @@ def debug_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def is_script(model: str) -> bool:
+    """Whether a MODEL is a function of the user's, as in ``path/to/script.py:build``.
+
+    Examples
+    --------
+    >>> is_script("models.py:build"), is_script("models.py"), is_script("lenet")
+    (True, True, False)
+    """
+    return model.endswith(".py") or ".py:" in model
+
+
+def _model_or_script(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    return value if is_script(value) else _one_of("model", _models)(ctx, parameter, value)
+
+
 def model_argument(command: Decorated) -> Decorated:
     """Add the argument MODEL."""
-    return click.argument("model", callback=_one_of("model", _models))(command)
+    return click.argument("model", callback=_model_or_script)(command)
 
 
 def batch_option(command: Decorated) -> Decorated:
     """Add ``--batch``."""
     return click.option(
-        "--batch", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="Images in a step."
+        "--batch",
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=100,
+        show_default=True,
+        metavar="N",
+        help="Images in a step.",
     )(command)
 
 
@@ -121,10 +146,10 @@ def optimizer_option(command: Decorated) -> Decorated:
     """Add ``--optimizer``."""
     return click.option(
         "--optimizer",
-        type=click.Choice(["sgd", "adam"]),
+        type=click.Choice(OPTIMIZERS),
         default="sgd",
         show_default=True,
-        help="sgd has a momentum of 0.9.",
+        help="sgd has a momentum of 0.9 unless --momentum says another; muon leaves vectors to adamw.",
     )(command)
 
 

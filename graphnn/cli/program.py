@@ -1,4 +1,4 @@
-"""The graph that the commands work on: a model over MNIST images, and its loss."""
+"""The graph that the commands work on: a model over images, and its loss."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphnn.cli.options import is_script
 from graphnn.cli.recipes import EPOCHS, make_optimizer, recipe_for
+from graphnn.cli.script import build_script
 from graphnn.executor import Executor
 from graphnn.models import MODELS
 from graphnn.ops import Graph, Node, cross_entropy, placeholder
@@ -35,8 +37,18 @@ class Program:
 
 
 def program_for(model: str, seed: int = 0) -> Program:
-    """Build a model by its name."""
-    with Graph(seed=seed) as graph:
+    """Build a model by its name, or the user's own by ``SCRIPT.py:FUNCTION``.
+
+    Raises
+    ------
+    GraphError
+        If the user's own can't be built.
+    """
+    graph = Graph(seed=seed)
+    if is_script(model):
+        parts = build_script(model, graph)
+        return Program(model, graph, parts.inputs, parts.labels, parts.logits, parts.loss)
+    with graph:
         images = placeholder("images", (None, *IMAGE_SHAPE), "uint8")
         labels = placeholder("labels", (None,), "int32")
         logits = MODELS[model].build()(images)
@@ -49,7 +61,7 @@ def updates_for(program: Program, optimizer: str, batch: int) -> Sequence[Node]:
     steps = EPOCHS * math.ceil(TRAIN_IMAGES / batch)
     rate = recipe_for(program.model).rate(optimizer)
     with program.graph:
-        return make_optimizer(optimizer, "one-cycle", rate, steps).minimize(program.loss)
+        return make_optimizer(optimizer, "one-cycle", rate, steps, program.logits).minimize(program.loss)
 
 
 def compiled(program: Program, optimizer: str | None, batch: int, device: str) -> Executor:

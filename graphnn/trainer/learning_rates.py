@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -107,7 +107,7 @@ def _with_rate(update: Node, known: Node, rate: Node) -> Node:
     return update if value is update else assign(update.inputs[0], value)
 
 
-def _endless(batches: Batches) -> Iterator[tuple[np.ndarray, ...]]:
+def _endless(batches: Batches) -> Generator[tuple[np.ndarray, ...], None, None]:
     while True:
         with closing(iter(batches)) as epoch:
             yield from epoch

@@ -16,24 +16,8 @@ from benchmarks.networks import NETWORKS, channels_last, initial_weights
 from benchmarks.process import CompetitorError, CompetitorProcess
 from benchmarks.report import best_peer, report
 from benchmarks.result import Result, compare_losses
+from markdown_tables import table_rows
 from module_names import ROOT
-
-
-def table_rows(text: str, header: str) -> list[dict[str, str]]:
-    """Return the rows of the first Markdown table whose first column has this header."""
-    lines = iter(text.splitlines())
-    names = next(cells(line) for line in lines if line.startswith(f"| {header} |"))
-    next(lines)
-    rows = []
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        rows.append(dict(zip(names, cells(line), strict=True)))
-    return rows
-
-
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def result(name: str, losses: list[float], milliseconds: float) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ import pytest
 import graphnn as gn
 from error_form import refused
 from graphnn import FeedError, GraphError, ops
+from graphnn.compiler.plan.form import InnerStep, Plan
+from graphnn.compiler.target import StepTime
+from graphnn.profile import Profile
 from networks import Network, lenet
 
 
@@ -37,6 +41,58 @@ def test_flops_are_those_of_the_batch_that_was_fed(network: Network) -> None:
     convolution = [row.flops for row in half.rows if row.kernel == "conv2d"]
     assert convolution == [row.flops // 2 for row in full.rows if row.kernel == "conv2d"]
     assert convolution[0] == 2 * 4 * 6 * 16 * 16 * 25
+
+
+def test_bytes_are_those_read_and_written() -> None:
+    with gn.Graph():
+        x = gn.placeholder("x", (None, 6))
+        y = gn.placeholder("y", (None, 6), "int32")
+        total = gn.Executor((x + y.astype("float32")).sum(1), max_batch=8, device="numpy")
+    profile = total.profile({x: np.zeros((5, 6), np.float32), y: np.zeros((5, 6), np.int32)}, repeats=1)
+    rows = {row.kernel: row for row in profile.rows}
+    assert {name: row.nbytes for name, row in rows.items()} == {"cast": 240, "add": 360, "sum": 140}
+    assert all(row.inner == () for row in profile.rows)
+
+
+def program_of_two_kernels() -> Plan:
+    """Return a plan whose one step is a program that packs x, computes y = x + x and leaves it there."""
+    with gn.Graph():
+        x = gn.placeholder("x", (None, 6))
+        plan = gn.Executor(x + x, max_batch=8, device="numpy").plan
+    (step,) = plan.steps
+    inner = (InnerStep("pack", (), (x,), (x,), ""), InnerStep("add", step.nodes, (x,), (step.node,), ""))
+    return replace(plan, steps=(replace(step, kernel="program", inner=inner),))
+
+
+def test_a_program_has_a_row_for_each_kernel_in_it() -> None:
+    plan = program_of_two_kernels()
+    times = [
+        StepTime(9.0, (1.0, 5.0), {"combine sums": 0.5, "wait": 2.5}),
+        StepTime(9.0, (3.0, 4.0), {"combine sums": 0.5, "wait": 1.5}),
+        StepTime(99.0, (2.0, 6.0), {"combine sums": 0.5, "wait": 90.5}),
+    ]
+    profile = Profile.of(plan, 4, [[time] for time in times])
+    (row,) = profile.rows
+    assert [(inner.kernel, inner.seconds) for inner in row.inner] == [
+        ("pack", 2.0),
+        ("add", 5.0),
+        ("combine sums", 0.5),
+        ("wait", 2.5),
+    ]
+    assert row.seconds == profile.seconds == 10.0
+    assert [inner.node for inner in row.inner] == ["x", "add", "", ""]
+    assert [inner.flops for inner in row.inner] == [0, 24, 0, 0]
+    assert [inner.nbytes for inner in row.inner] == [192, 192, 0, 0]
+    assert (row.flops, row.nbytes) == (24, 384)
+    assert all("test_profile.py" in inner.source for inner in row.inner)
+
+
+def test_printing_lists_kernels_under_their_program() -> None:
+    profile = Profile.of(program_of_two_kernels(), 8, [[StepTime(0.01, (0.002, 0.007), {"wait": 0.001})]])
+    title, _, *lines = str(profile).splitlines()
+    assert title == "1 steps at batch 8: 10.000 ms"
+    assert [line.split(maxsplit=4)[0] for line in lines] == ["10.000", "7.000", "2.000", "1.000"]
+    assert [line[35:] for line in lines] == ["program add", "  add add", "  pack x", "  wait"]
 
 
 def test_variables_are_restored_bit_by_bit(network: Network) -> None:
@@ -105,13 +161,13 @@ def test_printing_lists_the_slowest_first(network: Network) -> None:
     profile = train.profile(network.feed(8), repeats=1)
     title, head, *lines = str(profile).splitlines()
     assert title.startswith(f"{len(train.plan.steps)} steps at batch 8: ")
-    assert all(word in head for word in ("ms", "share", "GFLOP/s", "kernel", "node"))
+    assert all(word in head for word in ("ms", "share", "GFLOP/s", "GB/s", "kernel", "node"))
     assert len(lines) == len(train.plan.steps)
     times = [float(line.split()[0]) for line in lines]
     assert times == sorted(times, reverse=True)
     shares = [float(line.split()[1].rstrip("%")) for line in lines]
     assert sum(shares) == pytest.approx(100, abs=0.1 * len(shares))
-    assert sorted(" ".join(line.split()[3:]) for line in lines) == sorted(
+    assert sorted(" ".join(line.split()[4:]) for line in lines) == sorted(
         f"{step.kernel} {step.node.name}" for step in train.plan.steps
     )
 

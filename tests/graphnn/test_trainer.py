@@ -8,9 +8,8 @@ import pytest
 
 import graphnn as gn
 from graphnn import ops
-from graphnn import trainer as trainer_module
 from graphnn.data import DataError
-from graphnn.trainer import EpochRow
+from graphnn.trainer import EpochRow, loop
 
 CLASSES = 3
 
@@ -261,7 +260,7 @@ def test_seconds_are_those_of_the_training_pass(classifier: Classifier, monkeypa
         def perf_counter() -> float:
             return now
 
-    monkeypatch.setattr(trainer_module, "time", Clock)
+    monkeypatch.setattr(loop, "time", Clock)
     trainer = classifier.trainer(batch_size=6)
     record(trainer, on_run=pass_time(1.0))
     evaluator = Recorder(trainer.evaluator, on_run=pass_time(100.0))

@@ -2,6 +2,8 @@
 #ifndef GRAPHNN_LANES_H
 #define GRAPHNN_LANES_H
 
+#include <stdint.h>
+
 typedef float vec __attribute__((vector_size(4 * LANES), may_alias));
 typedef int mask __attribute__((vector_size(4 * LANES), may_alias));
 

@@ -62,6 +62,11 @@ class Nest:
         columns = {node: tuple(walk[place] for walk in kept) for place, node in enumerate(strides)}
         return cls(tuple(joined), columns)
 
+    @property
+    def flows_into_lanes(self) -> bool:
+        """Whether the innermost axis and the lanes are one stride for all that has a batch, and none for the rest."""
+        return bool(self.shape) and all(steps[-1] == is_batched(node) for node, steps in self.strides.items())
+
     def index(self, node: Node, variables: Sequence[str]) -> str:
         """Return the C expression of an operand's element."""
         steps = zip(variables, self.strides[node], self.shape, strict=True)
@@ -143,9 +148,15 @@ def print_lanes(unit: Unit, name: str) -> str:
     head = f"static void {name}({_join(printer.operands(), f'{C_TYPES[root.dtype]} *y')})"
     nest, outer, inner = _nest(printer)
     variables = [f"i{axis}" for axis in range(len(nest.shape))]
+    flows = printer.reduction is None and nest.flows_into_lanes
+    if flows:
+        variables[-1] = "0"  # `lane` goes through the innermost axis as well
     lines, values = printer.statements(nest, variables)
     value = values[printer.value]
     place = "(" + _row_major(nest.shape[:outer], variables[:outer]) + ") * LANES + lane"
+    if flows:
+        body = _lane_loop([*lines, f"y[{place}] = {value};"], f"{nest.shape[-1]} * LANES")
+        return _function(head, _loops(nest.shape[:-1], variables[:-1], body))
     if printer.reduction is None:
         body = _lane_loop([*lines, f"y[{place}] = {value};"])
         return _function(head, _loops(nest.shape, variables, body))

@@ -28,6 +28,13 @@ from graphnn.ops.node import Node
 from graphnn.ops.shape import Transpose
 
 
+PART_LINES = 600
+"""Lines of a translation unit, roughly, from which another one is begun."""
+
+LARGEST_PARTS = 8
+"""Translation units of a segment at most: each starts a compiler, and reads the headers."""
+
+
 @dataclass(frozen=True)
 class UnitCode:
     """A unit's C text and how it is called.
@@ -49,6 +56,12 @@ class UnitCode:
     operands: tuple[Node | None, ...]
     sum_bytes: int = 0
 
+    @property
+    def signatures(self) -> list[str]:
+        """Those of the functions that are called."""
+        lines = self.text.split("\n")
+        return [line for line in lines if line.startswith((f"void {self.name}(", f"void {self.name}_finish("))]
+
 
 def print_unit(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
     """Print the functions of one unit."""
@@ -56,7 +69,9 @@ def print_unit(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
     title = f"/* kernel: {unit.label} ({', '.join(n.name for n in unit.nodes)}), "
     title += f"{node.users_nodes[0].source.file}:{node.users_nodes[0].source.line} */\n"
     code = _code(unit, name, lanes, threads)
-    return UnitCode(name, title + code.text, code.operands, code.sum_bytes)
+    text = code.text.replace(f"static void {name}(", f"void {name}(")
+    text = text.replace(f"static void {name}_finish(", f"void {name}_finish(")
+    return UnitCode(name, title + text, code.operands, code.sum_bytes)
 
 
 def _code(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
@@ -109,14 +124,38 @@ def _dense(node: Node) -> tuple[Dense, tuple[Node, ...]]:
     return Dense(inputs, outputs, by_output, by_input), (x, weight)
 
 
-def print_segment(plan: SegmentPlan, code: dict[Unit, UnitCode], name: str, lanes: int, threads: int) -> str:
-    """Print the whole translation unit of a segment."""
-    printer = _SegmentPrinter(plan, code, lanes, threads)
-    head = [f"#define LANES {lanes}", '#include "support.h"', ""]
+def print_segment(
+    plan: SegmentPlan, code: dict[Unit, UnitCode], name: str, lanes: int, threads: int
+) -> tuple[str, ...]:
+    """Print a segment's translation units, which compile side by side; the last one has the function that is called."""
+    head = f'#define LANES {lanes}\n#include "support.h"\n'
+    kernels = [code[call.unit] for call in plan.calls if call.unit is not None]
     packed = dict.fromkeys(call.node.dtype for call in plan.calls if call.what == "pack")
-    head += [print_pack(dtype, C_TYPES[dtype], lanes) + "\n" for dtype in packed]
-    functions = [code[call.unit].text + "\n" for call in plan.calls if call.unit is not None]
-    return "\n".join([*head, *functions, *printer.entry(name), ""])
+    entry = [
+        head,
+        *(print_pack(dtype, C_TYPES[dtype], lanes) + "\n" for dtype in packed),
+        *(f"{signature};" for kernel in kernels for signature in kernel.signatures),
+        "",
+        *_SegmentPrinter(plan, code, lanes, threads).entry(name),
+        "",
+    ]
+    return *("\n".join([head, *(kernel.text + "\n" for kernel in part)]) for part in _parted(kernels)), "\n".join(entry)
+
+
+def _parted(kernels: Sequence[UnitCode]) -> Iterator[list[UnitCode]]:
+    """Yield the kernels in parts of about equal length, in order."""
+    sizes = [kernel.text.count("\n") for kernel in kernels]
+    total, parts = sum(sizes), min(LARGEST_PARTS, 1 + sum(sizes) // PART_LINES)
+    part: list[UnitCode] = []
+    done = number = 0
+    for kernel, size in zip(kernels, sizes, strict=True):
+        part.append(kernel)
+        done += size
+        if done * parts >= total * (number + 1):
+            yield part
+            part, number = [], number + 1
+    if part:
+        yield part
 
 
 class _SegmentPrinter:

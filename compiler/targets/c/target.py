@@ -35,10 +35,10 @@ HEADERS = ("support.h", "lanes.h", "scalar_math.h")
 
 @dataclass(frozen=True)
 class NativeProgram:
-    """A segment's C text and the scratch memory that it needs."""
+    """A segment's C text, in translation units, and the scratch memory that it needs."""
 
     name: str
-    text: str
+    texts: tuple[str, ...]
     plan: SegmentPlan
     scratch_bytes: int
 
@@ -110,16 +110,16 @@ class CTarget(Target):
 
     def _print(self, segment: NativeSegment, schedule: Schedule, name: str, max_batch: int) -> NativeProgram:
         code: dict[Unit, UnitCode] = {
-            unit: print_unit(unit, f"k{place}", self._lanes, self._threads) for place, unit in enumerate(segment.units)
+            unit: print_unit(unit, f"{name}_k{place}", self._lanes, self._threads) for place, unit in enumerate(segment.units)
         }
         sums = {unit: code[unit].sum_bytes for unit in segment.units}
         edges = list(write_edges(schedule.subgraph))
         plan: SegmentPlan = plan_segment(
             segment.units, segment.outputs, edges, sums, self._lanes, self._threads, max_batch
         )
-        text = print_segment(plan, code, name, self._lanes, self._threads)
+        texts = print_segment(plan, code, name, self._lanes, self._threads)
         scratch = plan.shared_bytes + self._threads * plan.own_bytes
-        return NativeProgram(name, text, plan, scratch)
+        return NativeProgram(name, texts, plan, scratch)
 
     def verify(self, plan: Plan) -> None:
         for step in plan.steps:
@@ -131,7 +131,8 @@ class CTarget(Target):
         return LoadedCPlan(plan, self._programs, self._compiler, checks)
 
     def source(self, plan: Plan) -> str:
-        return "\n".join(self._programs[step.kernel].text for step in plan.steps if step.kernel in self._programs)
+        programs = (self._programs[step.kernel] for step in plan.steps if step.kernel in self._programs)
+        return "\n".join(text for program in programs for text in program.texts)
 
 
 def _inner_steps(plan: SegmentPlan) -> Iterator[InnerStep]:
@@ -179,7 +180,11 @@ class LoadedCPlan(LoadedNumpyPlan):
     ) -> None:
         super().__init__(plan, checks)
         self._programs = {step.kernel: programs[step.kernel] for step in plan.steps if step.kernel in programs}
-        units = {f"{name}.c": program.text for name, program in self._programs.items()}
+        units = {
+            f"{name}_{number}.c": text
+            for name, program in self._programs.items()
+            for number, text in enumerate(program.texts)
+        }
         self._library = load_library(units, headers(), compiler) if units else None
 
     @cached_property

@@ -26,6 +26,7 @@ from graphnn.compiler.targets.c.register_tiles import Parts
 from graphnn.ops import dtypes
 from graphnn.ops.conv import Conv2d, Conv2dDataGradient, Conv2dWeightGradient
 from graphnn.ops.errors import ShapeError
+from graphnn.ops.max_pool import MaxPool2d, MaxPool2dIndices
 from graphnn.ops.spec import TensorSpec
 from graphnn.ops.window import Padding, Pair
 
@@ -116,6 +117,7 @@ def random_geometries(count: int) -> Iterator[Conv2dGeometry]:
 
 
 GEOMETRIES = {**CHOSEN, **{str(geometry): geometry for geometry in random_geometries(22)}}
+POOLS = ((2, 2), (1, 2), (3, 2), (2, 1))  # in turn
 ACCUMULATED = """
 void {name}(const float *x, const float *dy, float *sums, float *dw, int blocks, int valid)
 {{
@@ -134,17 +136,22 @@ def compiled_with(lanes: int) -> list[int]:
 
 def unit(lanes: int, numbers: Iterable[int]) -> str:
     """All kernels of some geometries, and functions that call them from outside."""
-    parts = [f"#define LANES {lanes}", HEADER.read_text()]
+    parts = [f"#define LANES {lanes}", "#include <string.h>", HEADER.read_text()]
     for number in numbers:
         g = list(GEOMETRIES.values())[number]
         name, x, y = f"k{number}", np.prod((g.channels, *g.size)), np.prod((g.outputs, *g.positions))
+        pool = POOLS[number % len(POOLS)]
+        act = f"{name}_relu(x, w, b, 0, y)"
         parts += [
+            print_conv2d(f"{name}_pooled", g, lanes, bias=True, pool=pool),
+            f"void {name}_pool(const float *x, const float *w, const float *b, uint8_t *indices, float *y)",
+            f"{{ {name}_pooled(x, w, b, indices, y); }}",
             print_conv2d(f"{name}_plain", g, lanes),
             print_conv2d(f"{name}_relu", g, lanes, bias=True, relu=True),
             print_conv2d_data_gradient(f"{name}_dx", g, lanes),
             print_conv2d_weight_gradient(f"{name}_dw", g, lanes),
             f"void {name}_y(const float *x, const float *w, float *y) {{ {name}_plain(x, w, 0, 0, y); }}",
-            f"void {name}_act(const float *x, const float *w, const float *b, float *y) {{ {name}_relu(x, w, b, 0, y); }}",
+            f"void {name}_act(const float *x, const float *w, const float *b, float *y) {{ {act}; }}",
             f"void {name}_back(const float *dy, const float *w, float *dx) {{ {name}_dx(dy, w, dx); }}",
             ACCUMULATED.format(name=name, x=x * lanes, y=y * lanes, sums=weight_gradient_accumulator_size(g, lanes)),
         ]
@@ -194,7 +201,7 @@ def from_lanes(values: np.ndarray, shape: tuple[int, ...], lanes: int) -> np.nda
 
 
 def call(function: Callable[..., None], *arguments: np.ndarray | int) -> None:
-    function(*(ctypes.c_int(a) if isinstance(a, int) else ctypes.c_void_p(a.ctypes.data) for a in arguments))
+    function(*(ctypes.c_long(a) if isinstance(a, int) else ctypes.c_void_p(a.ctypes.data) for a in arguments))
 
 
 @dataclass
@@ -261,6 +268,32 @@ def test_forward(library: Callable[[int], ctypes.CDLL], lanes: int, number: int)
 
 @needs_compiler
 @each_geometry
+def test_pooled(library: Callable[[int], ctypes.CDLL], lanes: int, number: int) -> None:
+    case, pool = Case(list(GEOMETRIES.values())[number], lanes), POOLS[number % len(POOLS)]
+    op = MaxPool2d(pool, pool, ((0, 0), (0, 0)), False, (1, 1))
+    case.bias[0] = np.nan
+    case.x[0, 0, -1, -1] = np.nan  # in one example; a bias is in all
+    with np.errstate(invalid="ignore"):
+        image = case.y() + case.bias.reshape(-1, 1, 1).astype(float)
+    if min(whole // part for whole, part in zip(image.shape[2:], pool, strict=True)) == 0:
+        return
+    pooled = op.infer(spec(image.shape))
+    expected = op.evaluate(pooled, image)
+    positions = MaxPool2dIndices(*op.attributes).evaluate(pooled.with_dtype(dtypes.uint8), image)
+    y, indices = aligned(expected.size), np.zeros(expected.size, np.uint8)
+    x = to_lanes(case.x, lanes)
+    call(getattr(library(lanes), f"k{number}_pool"), x, case.weight, case.bias, indices, y)
+    found = from_lanes(y, expected.shape[1:], lanes)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    check(np.nan_to_num(found), np.nan_to_num(expected))
+    np.testing.assert_array_equal(from_lanes(indices, expected.shape[1:], lanes), positions)
+    without = aligned(expected.size)
+    call(getattr(library(lanes), f"k{number}_pool"), x, case.weight, case.bias, 0, without)
+    np.testing.assert_array_equal(without, y)
+
+
+@needs_compiler
+@each_geometry
 def test_data_gradient(library: Callable[[int], ctypes.CDLL], lanes: int, number: int) -> None:
     case = Case(list(GEOMETRIES.values())[number], lanes)
     dx = aligned(case.x.size)
@@ -321,9 +354,11 @@ def test_nothing_is_read_or_written_out_of_bounds(tmp_path: Path) -> None:
         calls += [
             "{",
             *(f"    float *{name} = numbers({size});" for name, size in sizes.items()),
+            f"    uint8_t *indices = malloc({sizes['y']});",
             f"    k{number}_y(x, w, y); k{number}_act(x, w, b, y);",
+            f"    k{number}_pool(x, w, b, indices, y);",
             f"    k{number}_back(y, w, x); k{number}(x, y, sums, w, 1, 3);",
-            *(f"    free({name});" for name in sizes),
+            *(f"    free({name});" for name in (*sizes, "indices")),
             "}",
         ]
     source = "\n".join([unit(lanes, range(len(CHOSEN))), MAIN, "int main(void)", "{", *calls, "    return 0;", "}"])

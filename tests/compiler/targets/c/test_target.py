@@ -150,6 +150,75 @@ def test_plan_lists_what_a_segment_does() -> None:
     assert "region 0, per block" in text
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_profile_tells_the_times_within_a_segment(threads: int) -> None:
+    _, executor = training("lenet", "cpu", threads=threads)
+    (row,) = executor.profile(batch(100, 0), repeats=3).rows
+    (step,) = executor.plan.steps
+    named = [(inner.kernel, inner.node) for inner in row.inner]
+    assert named == [(inner.kernel, inner.node.name) for inner in step.inner] + [("combine sums", ""), ("wait", "")]
+    assert {("pack", "images"), ("pack", "labels")} < set(named)
+    assert row.seconds == sum(inner.seconds for inner in row.inner) > 0
+    assert sum(inner.flops for inner in row.inner) == row.flops == executor.plan.flops
+    computing = [inner for inner in row.inner if inner.flops > 1_000_000]
+    assert len(computing) >= 6
+    assert all(inner.seconds > 0 for inner in computing)
+
+
+def test_times_within_a_segment_add_up_to_it() -> None:
+    _, executor = training("mnist_cnn", "cpu", threads=2)
+    feeds, size = executor._checker.check(batch(53, 0))
+    for _ in range(3):
+        (time,) = executor._loaded.time_steps(feeds, size)
+        assert time.seconds == pytest.approx(sum(time.inner) + sum(time.between.values()))
+        assert min(time.inner) >= 0
+        assert min(time.between.values()) >= 0
+
+
+def test_a_profile_computes_and_changes_nothing() -> None:
+    weights = []
+    for profiled in (False, True):
+        graph, executor = training("mnist_cnn", "cpu", threads=2)
+        for number in range(3):
+            if profiled:
+                executor.profile(batch(100, 50 + number), repeats=2)
+            executor.run(batch(53, number))
+        weights.append(graph.get_value("conv1.weight"))
+    np.testing.assert_array_equal(weights[0], weights[1])
+
+
+def test_a_profile_counts_the_bytes_of_each_kernel() -> None:
+    with gn.Graph():
+        x = gn.placeholder("x", (None, 7), "uint8")
+        total = gn.variable("total", np.zeros(7, np.float32))
+        y = x.astype("float32") * 2
+        executor = gn.Executor([y], updates=[ops.assign(total, total + y.sum(0))], max_batch=9)
+    (row,) = executor.profile({x: np.ones((5, 7), np.uint8)}, repeats=1).rows
+    moved = {inner.kernel: inner.nbytes for inner in row.inner if inner.kernel in ("pack", "unpack", "sum")}
+    assert moved == {"pack": 2 * 5 * 7, "unpack": 2 * 5 * 7 * 4, "sum": 5 * 7 * 4 + 7 * 4}
+    (update,) = (inner for inner in row.inner if "assign" in inner.kernel)
+    assert update.nbytes == 3 * 7 * 4  # the sum and the total are read, the total is written
+
+
+def test_a_variable_that_is_only_written_is_not_read() -> None:
+    with gn.Graph():
+        seen = gn.variable("seen", np.zeros(1000, np.float32))
+        given = gn.placeholder("given", (1000,))
+        executor = gn.Executor([], updates=[ops.assign(seen, given * 2)])
+    (row,) = executor.profile({given: np.ones(1000, np.float32)}, repeats=1).rows
+    assert [inner.nbytes for inner in row.inner if inner.node == "assign"] == [2 * 4000 + 4]
+
+
+def test_steps_of_numpy_have_no_inner_times() -> None:
+    with gn.Graph():
+        x = gn.placeholder("x", (None, 6))
+        y = ops.cumsum(ops.relu(x) + 1, 1) * 2
+    executor = gn.Executor([y], max_batch=9)
+    rows = executor.profile({x: np.ones((5, 6), np.float32)}, repeats=1).rows
+    assert [bool(row.inner) for row in rows] == [step.kernel.startswith("segment") for step in executor.plan.steps]
+    assert {bool(row.inner) for row in rows} == {False, True}
+
+
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(devices, "find_compiler", lambda: None)
     monkeypatch.setattr(devices, "unavailable_reason", lambda: "there is none; install gcc")
