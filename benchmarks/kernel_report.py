@@ -17,19 +17,20 @@ SMALL_SHARE = 0.005
 _METHOD = """\
 The peaks: *FMA* is the rate of twelve independent vector multiply-adds in registers; *cache* and *memory* are the
 bytes a second that a triad `a = b + s · c` reads and writes, in arrays of the size of half a second-level cache for
-each thread, and far beyond all caches. A kernel's FLOPs and bytes are those of its ops: each value that it reads or
-writes counts once, however often the kernel comes back to it. It is held against the peak that it would need longer
-at: *arithmetic* kernels against FMA (GFLOP/s), *data* kernels against the cache (GB/s). *Threads* stands for combining
-the threads' sums and waiting for each other. An exponential or a comparison counts as one FLOP: kernels with many
-such stay far from both peaks.
+each thread, and far beyond all caches. The best of several bursts counts. A kernel's FLOPs and bytes are those of its
+ops: each value that it reads or writes counts once, however often the kernel comes back to it. It is held against the
+peak that it would need longer at: *arithmetic* kernels against FMA (GFLOP/s), *data* kernels against the cache (GB/s).
+*Threads* stands for combining the threads' sums and waiting for each other. An exponential or a comparison counts as
+one FLOP: kernels with many such stay far from both peaks.
 
-Times are of one thread, the one with the most blocks of examples; FLOPs and bytes are those of all threads. Each round
-measures the peaks and then the kernels of each network; all figures are medians of the rounds, those of kernels of
-medians over the steps of a round."""
+Times are of one thread, the last, which has the most blocks of examples; FLOPs and bytes are those of all threads. Each
+round measures the peaks and then the kernels of each network; all figures are medians of the rounds, those of kernels
+of medians over the steps of a round."""
 
 _SUMMARY = """\
-A step's time in its kernels beside the time that its FLOPs would take at the FMA peak. Then the share of the time that
-each kind of kernel takes, and in parentheses how near to its peak it is as a whole; the largest share bounds the step."""
+A step's time in its kernels beside the time that its FLOPs would take at the FMA peak. Then the share of the time
+that each kind of kernel takes, and in parentheses how near to its peak it is as a whole; the largest share bounds
+the step."""
 
 
 def report(networks: Sequence[NetworkTimes], peaks: Mapping[int, Peaks], compiler: Compiler, rounds: int) -> str:

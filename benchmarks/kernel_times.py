@@ -121,9 +121,7 @@ class KernelMeter:
         self.times.add(self._training.executor.profile(self._batch, repeats))
 
 
-def measure_in_turn(
-    networks: Sequence[KernelMeter], peaks: Mapping[int, PeakMeter], rounds: int, repeats: int
-) -> None:
+def measure_in_turn(networks: Sequence[KernelMeter], peaks: Mapping[int, PeakMeter], rounds: int, repeats: int) -> None:
     """Measure the networks, each right after the peaks of as many threads, in so many rounds."""
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)

@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 
 # Kept in step with the table below by a test.
 if TYPE_CHECKING:
-    from graphnn import checkpoint, data, models, nn, ops, optim, viz
+    from graphnn import checkpoint, data, models, nn, ops, optim, trainer, viz
     from graphnn.checkpoint import load, save
     from graphnn.compiler.gradients import gradients
     from graphnn.executor import Executor
@@ -68,6 +68,7 @@ __all__ = [
     "optim",
     "placeholder",
     "save",
+    "trainer",
     "variable",
     "viz",
 ]
@@ -80,6 +81,7 @@ _MODULES = {
     "nn": "graphnn.nn",
     "ops": "graphnn.ops",
     "optim": "graphnn.optim",
+    "trainer": "graphnn.trainer",
     "viz": "graphnn.viz",
 }
 _NAMES = {

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from graphnn.compiler.plan.form import InnerStep, KernelCall, Plan
+from graphnn.compiler.plan.form import KernelCall, Plan
 from graphnn.compiler.target import StepTime
 from graphnn.ops.node import Node
 

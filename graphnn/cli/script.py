@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 from graphnn.ops.errors import GraphError
 from graphnn.ops.graph import Graph
 from graphnn.ops.node import Node
-from graphnn.ops.state import Placeholder
+from graphnn.ops.state import Placeholder, Variable
+from graphnn.optim.ancestors import differentiable_ancestors
 
 EXAMPLE = "def build(): …; return inputs, labels, loss, logits"
 
@@ -40,8 +41,9 @@ def build_script(model: str, graph: Graph) -> Parts:
     """
     file, _, name = model.rpartition(":")
     path = Path(file)
-    if not file or not model.rpartition(":")[0].endswith(".py"):
-        raise GraphError(f"{model} names no function", expected="SCRIPT.py:FUNCTION", hint=f"{model}:build")
+    if not file.endswith(".py") or not name:
+        script = model.rstrip(":")
+        raise GraphError(f"{model} names no function", expected="SCRIPT.py:FUNCTION", hint=f"{script}:build")
     if not path.is_file():
         raise GraphError(f"there is no file {file}", expected="a script in Python", hint="look for it with ls")
     build = _function(path, name)
@@ -106,9 +108,15 @@ def _fail(what: str, path: Path, error: BaseException) -> NoReturn:
 def _lines_of(error: BaseException, path: Path) -> list[str]:
     """Return the lines of the user's on the way to an error: those of the script and of what lies beside it."""
     folder = f"{path.resolve().parent}{os.sep}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.lineno is not None]
-    own = [frame for frame in frames if str(Path(frame.filename).resolve()).startswith(folder)]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(frame.filename, folder)]
     return [f"{frame.filename}:{frame.lineno}: {_text(frame.filename, frame.lineno or 0)}" for frame in own]
+
+
+def _is_users(file: str, folder: str) -> bool:
+    if file.startswith("<") or "site-packages" in file:  # what Python imports with; a virtual environment
+        return False
+    return str(Path(file).absolute()).startswith(folder)
 
 
 def _text(file: str, line: int) -> str:
@@ -165,4 +173,8 @@ def _in_their_roles(parts: Parts) -> Parts:
         raise _WrongReturnError(f"logits is {parts.logits!r}", "logits of shape (N, classes), of a floating type")
     if parts.loss.shape != () or not parts.loss.dtype.is_floating:
         raise _WrongReturnError(f"loss is {parts.loss!r}", "a loss that is a single number of a floating type")
+    if not any(isinstance(node.op, Variable) and node.op.trainable for node in differentiable_ancestors(parts.loss)):
+        raise _WrongReturnError(
+            f"loss is {parts.loss!r}, which depends on none", "a loss that depends on trainable variables"
+        )
     return parts

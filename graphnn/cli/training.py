@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import click
 
 from graphnn.cli.display import Display
+from graphnn.cli.pace import Pace
 from graphnn.cli.program import Program, program_for
 from graphnn.cli.recipes import EPOCHS, make_optimizer, recipe_for
-from graphnn.cli.table import HEADER, table_line
+from graphnn.cli.training_data import dataset_for, transform_for
 from graphnn.compiler.targets.devices import target_for
-from graphnn.data import DATASETS, DataError, Dataset, load_dataset
-from graphnn.trainer import EpochRow, Phase, Trainer
-from graphnn.viz.curves import plot_history, require_plot
+from graphnn.data import Dataset
+from graphnn.files import require_suffix, require_writable
+from graphnn.optim import Optimizer, WeightAverage
+from graphnn.trainer import Checkpoints, Log, Phase, Trainer
+from graphnn.trainer.history import FORMATS
+from graphnn.viz.curves import require_plot
+
+PASSES: tuple[Phase, ...] = ("training", "train figures", "test figures")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of the command; None where the model's recipe decides."""
+    """The options of the command; None where the model's recipe or an optimizer decides."""
 
     model: str
     epochs: int | None
@@ -27,9 +34,21 @@ class Settings:
     optimizer: str
     lr: float | None
     schedule: str
+    momentum: float | None
+    weight_decay: float | None
+    clip_norm: float | None
+    accumulate: int
+    average: float | None
     seed: int
     device: str
+    threads: int | None
     data: str
+    augment: tuple[str, ...]
+    checkpoint: str | None
+    checkpoint_every: Mapping[str, float]
+    resume: bool
+    save: str | None
+    history: str | None
     plot: str | None
 
     @property
@@ -44,54 +63,81 @@ class Settings:
             return self.epochs
         return recipe_for(self.model).epochs(target_for(self.device).name)
 
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """Where and when to write checkpoints."""
+        if self.checkpoint is None:
+            return None
+        steps, seconds = self.checkpoint_every.get("every_steps"), self.checkpoint_every.get("every_seconds")
+        return Checkpoints(self.checkpoint, None if steps is None else int(steps), seconds)
+
 
 def run(settings: Settings) -> bool:
     """Train, with the table on standard output; return False if Ctrl-C ended it."""
-    if settings.plot is not None:
-        require_plot(settings.plot)  # a training is too long to find that out at its end
+    _require_files(settings)
     program = program_for(settings.model, settings.seed)
-    dataset = _dataset_for(program, settings.data)
-    trainer = _trainer(settings, program, len(dataset.train_labels))
-    finished = _fit(trainer, dataset, settings.number_of_epochs)
-    if settings.plot is not None and trainer.history:
-        plot_history(trainer.history, settings.plot)
-        click.echo(f"curves: {settings.plot}", err=True)
+    dataset = dataset_for(program, settings.data)
+    trainer = _trainer(settings, program, dataset)
+    finished = _fit(trainer, dataset, settings)
+    _write_files(trainer, settings)
     return finished
 
 
-def _dataset_for(program: Program, source: str) -> Dataset:
-    """Return a data set whose images the model takes; one that it can't take is not downloaded first."""
-    if source in DATASETS:
-        _require_images(program, source, DATASETS[source].image_shape)
-    dataset = load_dataset(source)
-    _require_images(program, source, dataset.train_images.shape[1:])
-    return dataset
+def _require_files(settings: Settings) -> None:
+    """Find out what can't be written: a training is too long to find that out at its end."""
+    if settings.checkpoint is None and (settings.resume or settings.checkpoint_every):
+        raise click.UsageError("--resume and --checkpoint-every need a folder: --checkpoint FOLDER.")
+    if settings.plot is not None:
+        require_plot(settings.plot)
+    if settings.history is not None:
+        require_suffix(settings.history, FORMATS, "the history")
+        require_writable(settings.history)
+    if settings.save is not None:
+        require_suffix(settings.save, (".safetensors",), "weights")
+        require_writable(settings.save)
 
 
-def _require_images(program: Program, source: str, shape: tuple[int, ...]) -> None:
-    if shape == program.images.shape[1:]:
-        return
-    fitting = [name for name, entry in DATASETS.items() if entry.image_shape == program.images.shape[1:]]
-    raise DataError(
-        f"{program.model} can't be trained on {source}: its images have another shape",
-        expected=f"{program.images.shape[1:]} (channels, height, width)",
-        actual=str(shape),
-        hint="choose another model" + (f", or other data: --data {' or '.join(fitting)}" if fitting else ""),
+def _write_files(trainer: Trainer, settings: Settings) -> None:
+    if settings.save is not None:
+        trainer.save(settings.save)
+        click.echo(f"weights: {settings.save}", err=True)
+    if settings.history is not None:
+        trainer.save_history(settings.history)
+        click.echo(f"history: {settings.history}", err=True)
+    if settings.plot is not None and trainer.history:
+        trainer.save_curves(settings.plot)
+        click.echo(f"curves: {settings.plot}", err=True)
+
+
+def _optimizer(settings: Settings, program: Program, images: int) -> Optimizer:
+    batches = math.ceil(images / settings.batch)
+    steps = settings.number_of_epochs * math.ceil(batches / settings.accumulate)
+    return make_optimizer(
+        settings.optimizer,
+        settings.schedule,
+        settings.rate,
+        max(1, steps),
+        program.logits,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
     )
 
 
-def _trainer(settings: Settings, program: Program, images: int) -> Trainer:
+def _trainer(settings: Settings, program: Program, dataset: Dataset) -> Trainer:
     """Compile the model, and say what is going to happen."""
-    epochs = settings.number_of_epochs
-    steps = epochs * max(1, math.ceil(images / settings.batch))
     trainer = Trainer(
         program.loss,
         program.logits,
         inputs=program.images,
         labels=program.labels,
-        optimizer=make_optimizer(settings.optimizer, settings.schedule, settings.rate, steps),
+        optimizer=_optimizer(settings, program, len(dataset.train_labels)),
         batch_size=settings.batch,
+        accumulate=settings.accumulate,
+        average=None if settings.average is None else WeightAverage(settings.average),
+        transform=transform_for(settings.augment, program),
         device=settings.device,
+        threads=settings.threads,
         seed=settings.seed,
     )
     plan = trainer.executor.plan
@@ -99,8 +145,10 @@ def _trainer(settings: Settings, program: Program, images: int) -> Trainer:
         f"{settings.model}: {program.parameters:,} parameters; device {settings.device}, target {plan.target}; "
         f"arena {plan.arena_bytes:,} bytes; {plan.flops:,} FLOP a step"
     )
+    batch = f"{settings.batch}" if settings.accumulate == 1 else f"{settings.accumulate} × {settings.batch}"
+    epochs = settings.number_of_epochs
     click.echo(
-        f"{settings.optimizer}, learning rate {settings.rate:g} ({settings.schedule}), batch {settings.batch}, "
+        f"{settings.optimizer}, learning rate {settings.rate:g} ({settings.schedule}), batch {batch}, "
         f"{_epochs(epochs)}, seed {settings.seed}"
     )
     if settings.epochs is None and epochs < EPOCHS:
@@ -112,21 +160,31 @@ def _epochs(number: int) -> str:
     return "1 epoch" if number == 1 else f"{number} epochs"
 
 
-def _fit(trainer: Trainer, dataset: Dataset, epochs: int) -> bool:
+def _fit(trainer: Trainer, dataset: Dataset, settings: Settings) -> bool:
+    epochs = settings.number_of_epochs
     try:
         with Display() as display:
-            display.line(HEADER)
-
-            def on_epoch(row: EpochRow) -> None:
-                display.line(table_line(row))
+            pace = Pace(PASSES)
 
             def on_batch(phase: Phase, done: int, total: int) -> None:
-                display.progress(f"epoch {len(trainer.history) + 1}/{epochs}, {phase}", done, total)
+                pace.advance(phase, done, total)
+                number = len(trainer.history) + 1
+                examples = trainer.batch_size if phase == "training" else trainer.evaluation_batch_size
+                what = f"epoch {number}/{epochs}, {phase}"
+                display.progress(what, done, total, lambda: pace.note(examples, epochs - number))
 
-            train = dataset.train_images, dataset.train_labels
-            test = dataset.test_images, dataset.test_labels
-            trainer.fit(train, test, epochs, on_epoch=on_epoch, on_batch=on_batch)
+            trainer.fit(
+                (dataset.train_images, dataset.train_labels),
+                (dataset.test_images, dataset.test_labels),
+                epochs,
+                callbacks=[Log(display.line)],
+                on_batch=on_batch,
+                checkpoint=settings.checkpoints,
+                resume=settings.resume,
+            )
     except KeyboardInterrupt:
         click.echo(f"stopped in epoch {len(trainer.history) + 1} of {epochs}", err=True)
+        if settings.checkpoint is not None:
+            click.echo(f"go on: the same command with --resume (checkpoints in {settings.checkpoint})", err=True)
         return False
     return True

@@ -49,7 +49,11 @@ class Accumulation(Optimizer):
     ...     updates = several.minimize((w * x).mean())
     >>> collector = gn.Executor([], several.collecting, device="numpy", max_batch=3)
     >>> updater = gn.Executor([], updates, device="numpy", max_batch=3)
-    >>> collector.run({x: [1.0, 2.0, 3.0]}), updater.run({x: [6.0]}), graph.get_value(w)  # the mean of all four
+    >>> (
+    ...     collector.run({x: [1.0, 2.0, 3.0]}),
+    ...     updater.run({x: [6.0]}),
+    ...     graph.get_value(w),
+    ... )  # the mean of all four
     ([], [], array(-3., dtype=float32))
     """
 

@@ -69,7 +69,7 @@ class Log(Callback):
         for row in trainer.rows:
             self.write(table_line(row))
 
-    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002  # as the protocol has it
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
         """Write a line."""
         self.write(table_line(row))
 
@@ -112,7 +112,7 @@ class EarlyStopping(Callback):
         """End a training that had been ended before its checkpoint."""
         self._look(trainer)
 
-    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002  # all rows count
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
         """Look whether it is time."""
         self._look(trainer)
 
@@ -151,7 +151,7 @@ class BestCheckpoint(Callback):
         self.path = path
         self.monitor = monitor
 
-    def on_start(self, trainer: Trainer) -> None:  # noqa: ARG002  # as the protocol has it
+    def on_start(self, trainer: Trainer) -> None:
         """Find out before a long training that the file can't be written."""
         require_writable(self.path)
 
@@ -169,12 +169,12 @@ class Functions(Callback):
         self._on_epoch = on_epoch
         self._on_batch = on_batch
 
-    def on_batch(self, trainer: Trainer, phase: Phase, done: int, total: int) -> None:  # noqa: ARG002
+    def on_batch(self, trainer: Trainer, phase: Phase, done: int, total: int) -> None:
         """Call the one."""
         if self._on_batch is not None:
             self._on_batch(phase, done, total)
 
-    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
         """Call the other."""
         if self._on_epoch is not None:
             self._on_epoch(row)

@@ -62,6 +62,20 @@ class Checkpoints:
                 )
 
 
+def all_checkpoints(checkpoint: str | Path | Checkpoints | None, resume: bool) -> list[Checkpoints]:
+    """Return the options of the one folder for checkpoints, or nothing."""
+    if checkpoint is not None:
+        return [checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)]
+    if resume:
+        raise GraphError(
+            "there is no folder to resume from",
+            expected="the folder with the checkpoints",
+            where=str(caller()),
+            hint="fit(..., checkpoint='checkpoints', resume=True)",
+        )
+    return []
+
+
 @dataclass
 class Place:
     """How far a training has come.
@@ -123,12 +137,12 @@ class CheckpointKeeper(Callback):
             if isinstance(error, KeyboardInterrupt) and self._trainer.is_between_batches:
                 self._write()
 
-    def on_batch(self, trainer: Trainer, phase: Phase, done: int, total: int) -> None:  # noqa: ARG002
+    def on_batch(self, trainer: Trainer, phase: Phase, done: int, total: int) -> None:
         """Write a checkpoint if it is time."""
         if phase == "training" and self._is_due(trainer.place.steps):
             self._write()
 
-    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002  # there is one trainer
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
         """Write the checkpoint of an epoch."""
         self._write(row)
 

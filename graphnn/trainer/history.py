@@ -104,7 +104,5 @@ def _csv(history: Sequence[EpochRow]) -> str:
 
 
 def _json(history: Sequence[EpochRow]) -> str:
-    rows = [
-        {name: value if math.isfinite(value) else None for name, value in asdict(row).items()} for row in history
-    ]
+    rows = [{name: value if math.isfinite(value) else None for name, value in asdict(row).items()} for row in history]
     return json.dumps(rows, indent=1) + "\n"

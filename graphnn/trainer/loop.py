@@ -25,7 +25,8 @@ from graphnn.optim import Optimizer, WeightAverage
 from graphnn.optim.curvature import elsewhere
 from graphnn.trainer.accumulation import Accumulation
 from graphnn.trainer.callbacks import Callback, Functions, OnBatch, Phase
-from graphnn.trainer.checkpoints import CheckpointKeeper, Checkpoints, Place
+from graphnn.trainer.checkpoints import CheckpointKeeper, Checkpoints, Place, all_checkpoints
+from graphnn.trainer.course import Course
 from graphnn.trainer.history import EpochRow, save_history
 from graphnn.trainer.interrupts import Interrupts
 from graphnn.trainer.learning_rates import LearningRateCurve, learning_rate_curve
@@ -135,7 +136,8 @@ class Trainer:
         self.is_between_batches = True
         """Whether `place` and the weights agree: not so within a run."""
         self._stopping = False
-        self._where = {"device": device, "threads": threads}
+        self.device = device
+        self.threads = threads
         self._accumulation = Accumulation(optimizer, inputs) if accumulate > 1 else None
         with self.graph:
             self._updates = (self._accumulation or optimizer).minimize(loss)
@@ -146,7 +148,7 @@ class Trainer:
         self.evaluator = self._evaluation_plan(logits)
 
     def _training_plan(self, updates: list[Node]) -> Executor:
-        return Executor([self.loss], updates, max_batch=self.batch_size, **self._where)
+        return self._compiled([self.loss], updates, self.batch_size)
 
     def _evaluation_plan(self, logits: Node) -> Executor:
         with self.graph as graph, graph.scope(graph.unique_scope("evaluation")):
@@ -154,7 +156,10 @@ class Trainer:
             averages = {} if self.average is None else self.average.averages
             # Plans that read the averages, so that no moment has them in the place of the weights.
             figures = [elsewhere(node, averages) for node in (self.loss, mistakes)]
-        return Executor(figures, max_batch=self.evaluation_batch_size, **self._where)
+        return self._compiled(figures, [], self.evaluation_batch_size)
+
+    def _compiled(self, fetches: list[Node], updates: list[Node], max_batch: int) -> Executor:
+        return Executor(fetches, updates, device=self.device, max_batch=max_batch, threads=self.threads)
 
     @property
     def graph(self) -> Graph:
@@ -221,12 +226,11 @@ class Trainer:
         with ExitStack() as stack:
             keepers = [
                 stack.enter_context(CheckpointKeeper(self, options, self._settings(batches, train), resume=resume))
-                for options in _checkpoints(checkpoint, resume)
+                for options in all_checkpoints(checkpoint, resume)
             ]
             interrupts = stack.enter_context(Interrupts())
-            course = _Course(self, [*keepers, *callbacks, Functions(on_epoch, on_batch)], interrupts)
-            for callback in callbacks:
-                callback.on_start(self)
+            course = Course(self, [*keepers, *callbacks, Functions(on_epoch, on_batch)], interrupts)
+            course.begin()
             while len(self.rows) < epochs and not self._stopping:
                 self._one_epoch(batches, train, test, course)
         return list(self.rows)
@@ -244,7 +248,7 @@ class Trainer:
             If the arrays do not fit each other or the placeholders.
         """
         with Interrupts() as interrupts:
-            return self._figures((inputs, labels), "test figures", _Course(self, [], interrupts))
+            return self._figures((inputs, labels), "test figures", Course(self, [], interrupts))
 
     def find_learning_rate(
         self, train: Examples, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100
@@ -293,7 +297,8 @@ class Trainer:
             (self.inputs, self.labels),
             self._batches(train),
             (lowest, highest, steps),
-            **self._where,
+            self.device,
+            self.threads,
         )
 
     def save(self, path: str | Path) -> None:
@@ -338,7 +343,7 @@ class Trainer:
         for variable in () if self._accumulation is None else self._accumulation.kept:
             self.graph.set_value(variable, np.zeros(variable.spec.static_shape, variable.dtype.interface))
 
-    def _one_epoch(self, batches: Batches, train: Examples, test: Examples, course: _Course) -> None:
+    def _one_epoch(self, batches: Batches, train: Examples, test: Examples, course: Course) -> None:
         self._train(batches, course)
         train_figures = self._figures(train, "train figures", course)
         test_figures = self._figures(test, "test figures", course)
@@ -349,7 +354,7 @@ class Trainer:
         self.is_between_batches = True
         course.epoch_done(row)
 
-    def _train(self, batches: Batches, course: _Course) -> None:
+    def _train(self, batches: Batches, course: Course) -> None:
         batches.set_epoch(len(self.history), start=self.place.batch)
         before, started = self.place.seconds, time.perf_counter()
         # Closed, so that the threads that prepare batches end here, however this is left.
@@ -369,7 +374,7 @@ class Trainer:
             return self.executor
         return self._collector
 
-    def _figures(self, examples: Examples, phase: Phase, course: _Course) -> tuple[float, float]:
+    def _figures(self, examples: Examples, phase: Phase, course: Course) -> tuple[float, float]:
         total_loss, mistakes = 0.0, 0
         batches = Batches(*examples, batch_size=self.evaluation_batch_size, shuffle=False)
         with closing(iter(batches)) as epoch:
@@ -379,36 +384,3 @@ class Trainer:
                 mistakes += int(wrong)
                 course.batch_done(phase, done, len(batches))
         return total_loss / len(examples[1]), mistakes / np.size(examples[1])
-
-
-class _Course:
-    """Whom a trainer tells of its course, Ctrl-C among them."""
-
-    def __init__(self, trainer: Trainer, callbacks: Sequence[Callback], interrupts: Interrupts) -> None:
-        self._trainer = trainer
-        self._callbacks = callbacks
-        self._interrupts = interrupts
-
-    def batch_done(self, phase: Phase, done: int, total: int) -> None:
-        for callback in self._callbacks:
-            callback.on_batch(self._trainer, phase, done, total)
-        self._interrupts.heed()
-
-    def epoch_done(self, row: EpochRow) -> None:
-        for callback in self._callbacks:
-            callback.on_epoch(self._trainer, row)
-        self._interrupts.heed()
-
-
-def _checkpoints(checkpoint: str | Path | Checkpoints | None, resume: bool) -> list[Checkpoints]:
-    """Return the options of the one folder for checkpoints, or nothing."""
-    if checkpoint is not None:
-        return [checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)]
-    if resume:
-        raise GraphError(
-            "there is no folder to resume from",
-            expected="the folder with the checkpoints",
-            where=str(caller()),
-            hint="fit(..., checkpoint='checkpoints', resume=True)",
-        )
-    return []

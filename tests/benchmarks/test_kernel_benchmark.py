@@ -12,7 +12,7 @@ from benchmarks import kernels as kernel_benchmark
 from benchmarks.kernel_report import report
 from benchmarks.kernel_times import Kernel, NetworkTimes
 from benchmarks.networks import NETWORKS
-from benchmarks.peaks import PeakMeter, Peaks, triad_sizes
+from benchmarks.peaks import Loops, PeakMeter, Peaks, Work, triad_sizes
 from benchmarks.processors import cache_sizes
 from graphnn.compiler.targets.c.build import Compiler
 from graphnn.compiler.targets.c.toolchain import find_compiler, unavailable_reason
@@ -77,24 +77,47 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @needs_compiler
 @pytest.mark.parametrize("threads", [1, 2])
-def test_peaks_come_from_work_that_was_done(threads: int) -> None:
+def test_peaks_are_medians(threads: int) -> None:
     compiler = find_compiler()
     assert compiler is not None
     threads = threads if compiler.threads else 1
-    meter = PeakMeter(compiler, threads, cache_bytes=1200, memory_bytes=12_000 * threads, seconds=1e-4)
+    meter = PeakMeter(compiler, threads, cache_bytes=1200, memory_bytes=12_000, seconds=1e-4)
     for _ in range(3):
         meter.measure()
     assert len(meter.measured) == 3
     assert all(value > 0 for peaks in meter.measured for value in (peaks.flops, peaks.cache_bytes, peaks.memory_bytes))
     assert meter.median.flops == sorted(peaks.flops for peaks in meter.measured)[1]
-    # sum = sum / 2 + 1 comes to rest at 2, in each lane of twelve sums on each thread.
-    meter._multiply_add(100)
-    np.testing.assert_array_equal(meter._result, np.full(threads * compiler.vector_bytes // 4, 24, np.float32))
-    a, b, c = meter._large
-    assert a.size == 1000 * threads
+
+
+@needs_compiler
+@pytest.mark.parametrize("threads", [1, 2])
+def test_loops_of_peaks_do_what_is_counted(threads: int) -> None:
+    compiler = find_compiler()
+    assert compiler is not None
+    threads = threads if compiler.threads else 1
+    loops = Loops(compiler, threads)
+    assert loops.multiply_add(100) > 0
+    # x = x / 2 + 1 comes to rest at 2, in each lane of twelve sums on each thread.
+    np.testing.assert_array_equal(loops.sums, np.full(threads * compiler.vector_bytes // 4, 24, np.float32))
+    a, b, c = loops.arrays(1000)
+    assert a.size == 1000
     b[:], c[:] = np.arange(b.size), 4
-    meter._triad([a, b, c], 2)
+    assert loops.triad([a, b, c], 2) > 0
     np.testing.assert_array_equal(a, b + 2)
+
+
+def test_work_is_repeated_until_it_can_be_timed() -> None:
+    bursts = []
+
+    def run(repeats: int) -> float:
+        bursts.append(repeats)
+        return repeats * 0.5 * (1 + len(bursts) % 2)  # every other one is disturbed
+
+    work = Work(run, amount=3)
+    assert work.rate(1.9) == 3 / 0.5
+    assert work.repeats == 4
+    assert work.rate(1.9) == 3 / 0.5
+    assert (min(bursts), max(bursts), bursts[-1]) == (1, 4, 4)
 
 
 def test_cache_sizes(tmp_path: Path) -> None:

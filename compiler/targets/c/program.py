@@ -27,7 +27,6 @@ from graphnn.ops.max_pool import MaxPool2d
 from graphnn.ops.node import Node
 from graphnn.ops.shape import Transpose
 
-
 PART_LINES = 600
 """Lines of a translation unit, roughly, from which another one is begun."""
 
@@ -130,10 +129,10 @@ def print_segment(
     """Print a segment's translation units, which compile side by side; the last one has the function that is called."""
     head = f'#define LANES {lanes}\n#include "support.h"\n'
     kernels = [code[call.unit] for call in plan.calls if call.unit is not None]
-    packed = dict.fromkeys(call.node.dtype for call in plan.calls if call.what == "pack")
+    packed = dict.fromkeys(C_TYPES[call.node.dtype] for call in plan.calls if call.what == "pack")
     entry = [
         head,
-        *(print_pack(dtype, C_TYPES[dtype], lanes) + "\n" for dtype in packed),
+        *(print_pack(kind, lanes) + "\n" for kind in packed),
         *(f"{signature};" for kernel in kernels for signature in kernel.signatures),
         "",
         *_SegmentPrinter(plan, code, lanes, threads).entry(name),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from graphnn.compiler.targets.c.text import indented
-from graphnn.ops.dtypes import DType
 
-TURNED_TYPES = {"uint8": "byte", "int32": "int", "float32": "float"}
-"""Element types whose squares are turned in vectors; others are moved number by number."""
+TURNED_TYPES = {"uint8_t": ("bytes", "GN_PICK_BYTES"), "int32_t": ("vec", "GN_PICK"), "float": ("vec", "GN_PICK")}
+"""C types whose squares are turned in vectors, and what turns them; others are moved number by number."""
 
 
 def print_turn(name: str, lanes: int) -> str:
@@ -35,15 +34,15 @@ def _halves(vector: str, pick: str, lanes: int) -> list[str]:
     return lines
 
 
-def print_pack(dtype: DType, kind: str, lanes: int) -> str:
-    """Print ``gn_pack_KIND(from, to, size, valid)``: row-major examples into lanes, `size` numbers each.
+def print_pack(kind: str, lanes: int) -> str:
+    """Print ``gn_pack_KIND(from, to, size, valid)``: row-major examples into lanes, `size` numbers of a C type each.
 
     The first `valid` lanes of a block are filled from memory, those beyond with 0, which every op takes, an index
     included.
     """
     squares: list[str] = []
-    if dtype.name in TURNED_TYPES:
-        vector, pick = ("bytes", "GN_PICK_BYTES") if dtype.name == "uint8" else ("vec", "GN_PICK")
+    if kind in TURNED_TYPES:
+        vector, pick = TURNED_TYPES[kind]
         rows = [f"({lane} < valid ? from + {lane} * size + i : none)" for lane in range(lanes)]
         loads = [f"const {vector} of{lanes}_{lane} = *(const loose_{vector} *){row};" for lane, row in enumerate(rows)]
         stores = [f"((loose_{vector} *)to)[i + {i}] = of1_{i};" for i in range(lanes)]

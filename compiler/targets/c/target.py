@@ -110,7 +110,8 @@ class CTarget(Target):
 
     def _print(self, segment: NativeSegment, schedule: Schedule, name: str, max_batch: int) -> NativeProgram:
         code: dict[Unit, UnitCode] = {
-            unit: print_unit(unit, f"{name}_k{place}", self._lanes, self._threads) for place, unit in enumerate(segment.units)
+            unit: print_unit(unit, f"{name}_k{place}", self._lanes, self._threads)
+            for place, unit in enumerate(segment.units)
         }
         sums = {unit: code[unit].sum_bytes for unit in segment.units}
         edges = list(write_edges(schedule.subgraph))

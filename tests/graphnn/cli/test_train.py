@@ -13,9 +13,9 @@ from click.testing import Result
 
 import graphnn as gn
 from graphnn.cli import recipes
-from graphnn.cli.table import HEADER, table_line
 from graphnn.models import MODELS
 from graphnn.trainer import EpochRow
+from graphnn.trainer.table import HEADER, table_line
 
 ROOT = Path(__file__).resolve().parents[3]
 ROW = re.compile(r"[ \d]{4}\d  {4,}\d\.\d{5}    \d\.\d{5}    \d\.\d{5}   \d\.\d{5}  +\d+\.\d{3}")
