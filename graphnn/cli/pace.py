@@ -18,11 +18,10 @@ class Pace:
 
     Examples
     --------
-    >>> pace = Pace(["training", "test"], clock=iter([0.0, 10.0]).__next__)
-    >>> pace.advance("training", 2, 4)
-    >>> pace.note(
-    ...     examples=100, epochs_left=1
-    ... )  # 5 s a batch; there are two more in this epoch and four in the next
+    >>> pace = Pace(["training", "test"], clock=iter([0.0, 5.0, 10.0]).__next__)
+    >>> for done in (1, 2):
+    ...     pace.advance("training", done, 4)
+    >>> pace.note(examples=100, epochs_left=1)  # 5 s a batch; two more in this epoch, four in the next
     '20 images/s, 0:00:30 left'
     """
 
@@ -32,14 +31,14 @@ class Pace:
         self._current = ""
         self._began_after = 0  # batches of the pass: a resumed epoch begins in its middle
         self._began_at = self._now = clock()
-        self._done = 0
+        self._done = self._total = 0
         self._durations: dict[str, float] = {}
 
     def advance(self, current: str, done: int, total: int) -> None:
         """Note that so many batches of a pass are done."""
         if current != self._current:
             self._current, self._began_after, self._began_at = current, done - 1, self._now
-        self._done, self._now = done, self._clock()
+        self._done, self._total, self._now = done, total, self._clock()
         self._durations[current] = (self._now - self._began_at) / (done - self._began_after) * total
 
     def note(self, examples: int, epochs_left: int) -> str:
@@ -55,6 +54,7 @@ class Pace:
         elapsed = self._now - self._began_at
         speed = (self._done - self._began_after) * examples / max(elapsed, 1e-9)
         later = self._passes[self._passes.index(self._current) + 1 :]
-        left = self._durations[self._current] - elapsed + sum(self._durations.get(name, 0.0) for name in later)
-        seconds = round(max(left, 0.0) + epochs_left * sum(self._durations.values()))
+        left = self._durations[self._current] * (1 - self._done / self._total)
+        left += sum(self._durations.get(name, 0.0) for name in later)
+        seconds = round(left + epochs_left * sum(self._durations.values()))
         return f"{speed:,.0f} images/s, {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import graphnn as gn
 from graphnn.trainer.accumulation import Accumulation
 from small_training import TEST, TRAIN, small_trainer
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[[], gn.optim.Optimizer]] = {
     "sgd": lambda: gn.optim.SGD(0.5, momentum=0.9, weight_decay=0.01),
     "adam": lambda: gn.optim.Adam(gn.optim.schedules.cosine(0.05, 9)),
     "clipped": lambda: gn.optim.SGD(0.5, clip_norm=0.1),

@@ -164,7 +164,7 @@ def test_every_few_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
-    trainer = small_trainer(optimizer=gn.optim.SGD(4.0))  # too fast to become better all the time
+    trainer = small_trainer(optimizer=gn.optim.SGD(1.0))  # too fast to become better all the time
 
     rows = trainer.fit(TRAIN, TEST, 6, checkpoint=Checkpoints(tmp_path, keep=1, monitor="test_loss", every_steps=2))
 
@@ -220,14 +220,12 @@ def test_a_full_disk_keeps_older_checkpoints(
     assert stored(second) == stored(whole)
 
 
-def test_the_folder_is_free_after_each_end(tmp_path: Path) -> None:
+def test_the_folder_is_free_after_an_error(tmp_path: Path) -> None:
     trainer = small_trainer()
-    for wrong in ({"epochs": 0}, {"train": (TRAIN[0], TRAIN[1][:-1])}, {"train": (TRAIN[0], TRAIN[1] + 9)}):
-        given = {"train": TRAIN, "test": TEST, **wrong}
-        try:
-            trainer.fit(**given, checkpoint=tmp_path)
-        except gn.GraphError:
-            assert "train" in wrong
+    with pytest.raises(gn.FeedError):
+        trainer.fit((TRAIN[0], TRAIN[1] + 9), TEST, checkpoint=tmp_path)
+    with pytest.raises(gn.data.DataError):
+        trainer.fit(TRAIN, (TEST[0], TEST[1][:-1]), checkpoint=tmp_path)
 
     assert len(trainer.fit(TRAIN, TEST, checkpoint=tmp_path)) == 1
 
@@ -278,7 +276,7 @@ def test_another_optimizer_is_refused(tmp_path: Path) -> None:
     small_trainer().fit(TRAIN, TEST, checkpoint=tmp_path)
     trainer = small_trainer(optimizer=gn.optim.SGD(0.1, momentum=0.9))
 
-    with pytest.raises(gn.CheckpointError, match="sgd.momentum"):
+    with pytest.raises(gn.CheckpointError, match=r"sgd\.momentum"):
         trainer.fit(TRAIN, TEST, 2, checkpoint=tmp_path, resume=True)
 
     assert trainer.history == []
@@ -343,7 +341,7 @@ def test_ctrl_c_waits_for_the_end_of_a_batch(phase: str, tmp_path: Path) -> None
 def test_a_second_ctrl_c_takes_effect_at_once(tmp_path: Path) -> None:
     heard: list[str] = []
 
-    def on_batch(*_: object) -> None:
+    def on_batch(*batch: object) -> None:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
             np.zeros(3).sum()

@@ -33,7 +33,8 @@ generator = np.random.default_rng(0)
 data = generator.integers(0, 256, (205, 1, 8, 8), np.uint8), generator.integers(0, 4, 205).astype(np.int32)
 trainer = gn.Trainer(
     loss, logits, inputs=images, labels=labels, batch_size=10, accumulate=2, seed=1, threads=1,
-    optimizer=gn.optim.Adam(gn.optim.schedules.one_cycle(0.02, 132), clip_norm=1.0), average=gn.optim.WeightAverage(0.9),
+    optimizer=gn.optim.Adam(gn.optim.schedules.one_cycle(0.02, 132), clip_norm=1.0),
+    average=gn.optim.WeightAverage(0.9),
     transform=Compose([RandomCrop(8, padding=1), RandomHorizontalFlip()]), data_threads=2,
 )
 folder, weights, every = sys.argv[1:]

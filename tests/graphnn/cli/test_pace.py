@@ -10,6 +10,11 @@ def pace(*times: float) -> Pace:
     return Pace(PASSES, clock.__next__)
 
 
+def go_through(measured: Pace, current: str, batches: int, total: int) -> None:
+    for done in range(1, batches + 1):
+        measured.advance(current, done, total)
+
+
 def test_first_pass_counts_what_is_known() -> None:
     measured = pace(0, 1)
     measured.advance("training", 1, 10)
@@ -18,12 +23,12 @@ def test_first_pass_counts_what_is_known() -> None:
 
 
 def test_later_passes_count_as_long_as_they_took() -> None:
-    measured = pace(0, 10, 12, 3600)
-    measured.advance("training", 10, 10)
-    measured.advance("test", 4, 4)
+    measured = pace(0, *range(1, 11), 10.5, 11, 11.5, 12, 100, 200, 300, 400, 3600)
+    go_through(measured, "training", 10, 10)
+    go_through(measured, "test", 4, 4)
     assert measured.note(examples=100, epochs_left=1) == "200 images/s, 0:00:12 left"
 
-    measured.advance("training", 5, 10)  # after a long pause
+    go_through(measured, "training", 5, 10)
     assert measured.note(examples=100, epochs_left=0).endswith("images/s, 0:59:50 left")
 
 
@@ -36,9 +41,9 @@ def test_a_resumed_epoch_begins_in_its_middle() -> None:
 
 
 def test_the_last_batch_leaves_nothing() -> None:
-    measured = pace(0, 5, 6)
-    measured.advance("training", 2, 2)
-    measured.advance("test", 1, 1)
+    measured = pace(0, 4, 5, 6)
+    go_through(measured, "training", 2, 2)
+    go_through(measured, "test", 1, 1)
 
     assert measured.note(examples=1, epochs_left=0) == "1 images/s, 0:00:00 left"
 

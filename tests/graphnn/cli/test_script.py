@@ -48,7 +48,7 @@ def script(folder: Path, text: str = "") -> Path:
     return path
 
 
-def train(run: Command, model: str | Path, digits: Path, *options: str | int) -> Result:
+def train(run: Command, model: str | Path, digits: Path, *options: str | int | Path) -> Result:
     return run("train", model, "--epochs", 1, "--device", "numpy", "--data", digits, *options)
 
 
@@ -239,7 +239,7 @@ def test_exception_while_loading(run: Command, digits: Path, tmp_path: Path) -> 
 def test_no_python(run: Command, digits: Path, tmp_path: Path) -> None:
     message = refused(train(run, f"{script(tmp_path, 'def broken(:')}:build", digits))
 
-    assert re.search(r"own\.py is no Python: invalid syntax\n  at: +\S+own\.py:15: def broken\(:\n", message)
+    assert re.search(r"own\.py is no Python: invalid syntax\n  at: +\S+own\.py:14: def broken\(:\n", message)
 
 
 def test_a_script_that_leaves(run: Command, digits: Path, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_graph_error_inside(run: Command, digits: Path, tmp_path: Path) -> None:
     message = refused(train(run, f"{path}:misfit", digits))
 
     assert message.startswith("error: matmul 'matmul': ")
-    assert f'at:       {path}:19: logits = images.astype("float32").flatten(1) @ gn.variable' in message
+    assert f'at:       {path}:17: logits = images.astype("float32").flatten(1) @ gn.variable' in message
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from graphnn.trainer.table import HEADER
 Command = Callable[..., Result]
 
 
-def train(run: Command, digits: Path, *options: str | int | Path) -> Result:
+def train(run: Command, digits: Path, *options: str | float | Path) -> Result:
     return run("train", "pure_linear", "--epochs", 2, "--device", "numpy", "--data", digits, *options)
 
 
@@ -126,11 +126,12 @@ def test_augment_changes_what_is_trained_on(run: Command, digits: Path) -> None:
 
 
 def test_history(run: Command, digits: Path, tmp_path: Path) -> None:
-    for name in ("history.csv", "history.json"):
-        result = train(run, digits, "--history", tmp_path / name)
+    results = [train(run, digits, "--history", tmp_path / name) for name in ("history.csv", "history.json")]
+
+    for result, name in zip(results, ("history.csv", "history.json"), strict=True):
         assert f"history: {tmp_path / name}\n" in result.stderr
 
-    shown = [float(row[1]) for row in table(result)]
+    shown = [float(row[1]) for row in table(results[0])]
     with (tmp_path / "history.csv").open(newline="") as file:
         assert [float(row["train_loss"]) for row in csv.DictReader(file)] == pytest.approx(shown, abs=1e-5)
     rows = json.loads((tmp_path / "history.json").read_text())
