@@ -14,6 +14,7 @@ from pathlib import Path
 
 from graphnn.compiler.targets.c.build import TIMEOUT, BuildError, Compiler, compile_library
 from graphnn.compiler.targets.c.store import Store, open_store
+from graphnn.compiler.targets.c.waiting import open_library
 
 _FORMAT = 1  # of the libraries and of how they are built: a higher one leaves all earlier files unused
 
@@ -61,11 +62,11 @@ def load_library(
     store = _store(folder or cache_folder())
     if store and (found := store.find(key)):
         with suppress(OSError):  # made on a machine with another C library, say: the next lines make it anew
-            return ctypes.CDLL(str(found))
+            return open_library(str(found))
     try:
         with tempfile.TemporaryDirectory(prefix="graphnn-", ignore_cleanup_errors=True) as name:
             built = compile_library(units, headers, compiler, link_flags, Path(name), timeout)
-            return _keep_and_load(store, key, built) if store else ctypes.CDLL(str(built))
+            return _keep_and_load(store, key, built) if store else open_library(str(built))
     except OSError as error:
         raise BuildError(
             "the compiled library can't be made or loaded",
@@ -114,12 +115,12 @@ def _keep_and_load(store: Store, key: str, built: Path) -> ctypes.CDLL:
         kept = store.put(key, built.read_bytes())
     except OSError as error:
         _say_once(store.folder, error)
-        return ctypes.CDLL(str(built))
+        return open_library(str(built))
     try:
-        return ctypes.CDLL(str(kept))
+        return open_library(str(kept))
     except OSError as error:
         store.remove(key)
-        library = ctypes.CDLL(str(built))
+        library = open_library(str(built))
         _say_once(store.folder, error)  # nothing in it may be executed
         return library
 
