@@ -24,7 +24,7 @@ from graphnn.cli.options import (
 @device_option
 @click.option("--json", "as_data", is_flag=True, help="Print JSON, for other programs.")
 @debug_option
-def plan(model: str, batch: int, training: bool, optimizer: str, device: str, as_data: bool) -> None:
+def plan(model: str, batch: int | None, training: bool, optimizer: str, device: str, as_data: bool) -> None:
     """Print the plan of MODEL: steps, buffers, bytes and arithmetic.
 
     \b
@@ -32,9 +32,9 @@ def plan(model: str, batch: int, training: bool, optimizer: str, device: str, as
       graphnn plan lenet --batch 100 --training
       graphnn plan pure_linear --json
     """  # noqa: D301  # click reads \b
-    from graphnn.cli.program import compiled, program_for
+    from graphnn.cli.program import batch_for, compiled, program_for
     from graphnn.compiler.plan.report import as_json
 
     program = program_for(model)
-    made = compiled(program, optimizer if training else None, batch, device).plan
+    made = compiled(program, optimizer if training else None, batch_for(model, batch), device).plan
     click.echo(json.dumps(as_json(made), indent=1, ensure_ascii=False) if as_data else made)

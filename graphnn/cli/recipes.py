@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from graphnn.optim import Optimizer, Schedule
 
 EPOCHS = 20
-"""Epochs on a compiled target."""
+"""Epochs that most models are trained for on a compiled target."""
+
+BATCH = 100
+"""Images in a step of most models."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,16 @@ class Recipe:
     ----------
     sgd_rate, adam_rate : float
         The learning rate at its highest.
-    numpy_epochs : int
-        Epochs on the NumPy target, which takes long for one of a convolutional network.
+    batch : int
+        Images in a step.
+    compiled_epochs, numpy_epochs : int
+        Epochs on a compiled target, and on NumPy, which takes long for one of a convolutional network.
     """
 
     sgd_rate: float = 0.1
     adam_rate: float = 0.004
+    batch: int = BATCH
+    compiled_epochs: int = EPOCHS
     numpy_epochs: int = 2
 
     def rate(self, optimizer: str) -> float:
@@ -39,7 +46,7 @@ class Recipe:
 
     def epochs(self, target: str) -> int:
         """Return the number of epochs on a target."""
-        return self.numpy_epochs if target == "numpy" else EPOCHS
+        return self.numpy_epochs if target == "numpy" else self.compiled_epochs
 
 
 OTHER_RATES = {"adagrad": 0.02, "hessian-free": 1.0, "lion": 0.0004, "muon": 0.02, "rmsprop": 0.002}
@@ -49,14 +56,20 @@ RECIPES = {
     "pure_linear": Recipe(numpy_epochs=EPOCHS),
     "simple_conv": Recipe(numpy_epochs=4),
     "lenet": Recipe(numpy_epochs=2),
-    "mnist_cnn": Recipe(sgd_rate=0.02, numpy_epochs=4),  # at batch 16, which is usual for it, 0.1 kills its ReLUs
+    # At batch 16, which is usual for it, a rate of 0.1 kills its ReLUs.
+    "mnist_cnn": Recipe(sgd_rate=0.02, adam_rate=0.001, batch=16, compiled_epochs=10, numpy_epochs=2),
 }
 """Recipes by model; a model without one has the default."""
 
 
-def recipe_for(model: str) -> Recipe:
-    """Return the recipe of a model."""
-    return RECIPES.get(model, Recipe())
+SMOOTH = ("sigmoid", "tanh")
+"""Activations that no learning rate kills, and that take larger ones."""
+
+
+def recipe_for(model: str, activation: str | None = None) -> Recipe:
+    """Return the recipe of a model; what is known of its ReLUs does not hold with another activation."""
+    recipe = RECIPES.get(model, Recipe())
+    return replace(recipe, sgd_rate=Recipe().sgd_rate) if activation in SMOOTH else recipe
 
 
 def make_optimizer(

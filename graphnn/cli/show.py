@@ -23,7 +23,9 @@ from graphnn.cli.options import (
 @optimizer_option
 @device_option
 @debug_option
-def show(model: str, out: str, training: bool, as_compiled: bool, batch: int, optimizer: str, device: str) -> None:
+def show(
+    model: str, out: str, training: bool, as_compiled: bool, batch: int | None, optimizer: str, device: str
+) -> None:
     """Write the graph of MODEL to a file.
 
     \b
@@ -32,13 +34,13 @@ def show(model: str, out: str, training: bool, as_compiled: bool, batch: int, op
       graphnn show lenet --training --compiled --out lenet.json
     """  # noqa: D301  # click reads \b
     from graphnn import viz
-    from graphnn.cli.program import compiled, program_for, updates_for
+    from graphnn.cli.program import batch_for, compiled, program_for, updates_for
 
-    program = program_for(model)
+    program, size = program_for(model), batch_for(model, batch)
     if as_compiled:
-        viz.export(compiled(program, optimizer if training else None, batch, device), out)
+        viz.export(compiled(program, optimizer if training else None, size, device), out)
     else:
         if training:
-            updates_for(program, optimizer, batch)
+            updates_for(program, optimizer, size)
         viz.export(program.graph, out)
     click.echo(f"written: {out}", err=True)

@@ -146,9 +146,14 @@ def _all(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], De
     "--epochs",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"Times to go through all images.  [default: {EPOCHS}, on the NumPy target fewer for slow models]",
+    help=f"Times to go through all images.  [default: {EPOCHS}, of mnist_cnn 10; fewer on the NumPy target]",
 )
 @batch_option
+@click.option(
+    "--activation",
+    type=click.Choice(["relu", "sigmoid", "tanh"]),
+    help="What follows the layers of mnist_cnn; other models have no choice.  [default: relu]",
+)
 @optimizer_option
 @_all(*_OPTIMISATION)
 @seed_option

@@ -11,7 +11,7 @@ import click
 from graphnn.cli.display import Display
 from graphnn.cli.pace import Pace
 from graphnn.cli.program import Program, program_for
-from graphnn.cli.recipes import EPOCHS, make_optimizer, recipe_for
+from graphnn.cli.recipes import Recipe, make_optimizer, recipe_for
 from graphnn.cli.training_data import dataset_for, transform_for
 from graphnn.compiler.targets.devices import target_for
 from graphnn.data import Dataset
@@ -30,7 +30,8 @@ class Settings:
 
     model: str
     epochs: int | None
-    batch: int
+    batch: int | None
+    activation: str | None
     optimizer: str
     lr: float | None
     schedule: str
@@ -52,16 +53,26 @@ class Settings:
     plot: str | None
 
     @property
+    def recipe(self) -> Recipe:
+        """What holds where an option says nothing."""
+        return recipe_for(self.model, self.activation)
+
+    @property
     def rate(self) -> float:
         """The learning rate."""
-        return recipe_for(self.model).rate(self.optimizer) if self.lr is None else self.lr
+        return self.recipe.rate(self.optimizer) if self.lr is None else self.lr
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a step."""
+        return self.batch or self.recipe.batch
 
     @property
     def number_of_epochs(self) -> int:
         """How many epochs to train: without being told, as many as the device does in reasonable time."""
         if self.epochs is not None:
             return self.epochs
-        return recipe_for(self.model).epochs(target_for(self.device).name)
+        return self.recipe.epochs(target_for(self.device).name)
 
     @property
     def checkpoints(self) -> Checkpoints | None:
@@ -75,7 +86,7 @@ class Settings:
 def run(settings: Settings) -> bool:
     """Train, with the table on standard output; return False if Ctrl-C ended it."""
     _require_files(settings)
-    program = program_for(settings.model, settings.seed)
+    program = program_for(settings.model, settings.seed, settings.activation)
     dataset = dataset_for(program, settings.data)
     trainer = _trainer(settings, program, dataset)
     finished = _fit(trainer, dataset, settings)
@@ -110,7 +121,7 @@ def _write_files(trainer: Trainer, settings: Settings) -> None:
 
 
 def _optimizer(settings: Settings, program: Program, images: int) -> Optimizer:
-    batches = math.ceil(images / settings.batch)
+    batches = math.ceil(images / settings.batch_size)
     steps = settings.number_of_epochs * math.ceil(batches / settings.accumulate)
     return make_optimizer(
         settings.optimizer,
@@ -132,7 +143,7 @@ def _trainer(settings: Settings, program: Program, dataset: Dataset) -> Trainer:
         inputs=program.images,
         labels=program.labels,
         optimizer=_optimizer(settings, program, len(dataset.train_labels)),
-        batch_size=settings.batch,
+        batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         average=None if settings.average is None else WeightAverage(settings.average),
         transform=transform_for(settings.augment, program),
@@ -145,14 +156,15 @@ def _trainer(settings: Settings, program: Program, dataset: Dataset) -> Trainer:
         f"{settings.model}: {program.parameters:,} parameters; device {settings.device}, target {plan.target}; "
         f"arena {plan.arena_bytes:,} bytes; {plan.flops:,} FLOP a step"
     )
-    batch = f"{settings.batch}" if settings.accumulate == 1 else f"{settings.accumulate} × {settings.batch}"
+    batch = f"{settings.batch_size}" if settings.accumulate == 1 else f"{settings.accumulate} × {settings.batch_size}"
     epochs = settings.number_of_epochs
     click.echo(
         f"{settings.optimizer}, learning rate {settings.rate:g} ({settings.schedule}), batch {batch}, "
         f"{_epochs(epochs)}, seed {settings.seed}"
     )
-    if settings.epochs is None and epochs < EPOCHS:
-        click.echo(f"only {_epochs(epochs)}, since NumPy is slow at this; for the usual {EPOCHS}: --epochs {EPOCHS}")
+    usual = settings.recipe.compiled_epochs
+    if settings.epochs is None and epochs < usual:
+        click.echo(f"only {_epochs(epochs)}, since NumPy is slow at this; for the usual {usual}: --epochs {usual}")
     return trainer
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-_SETTINGS = {"GOMP_SPINCOUNT": "2000"}  # turns of a loop: a few hundredths of a millisecond
+_SETTINGS = {"GOMP_SPINCOUNT": "10000"}  # turns of a loop: about a tenth of a millisecond
 _USERS_OWN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 

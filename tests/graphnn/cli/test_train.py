@@ -189,12 +189,26 @@ def test_fewer_epochs_on_numpy_are_said(run: Command, digits: Path) -> None:
     plain = run("train", "mnist_cnn", "--data", digits, "--device", "numpy")
     asked = run("train", "mnist_cnn", "--data", digits, "--device", "numpy", "--epochs", "1")
 
-    number = recipes.recipe_for("mnist_cnn").numpy_epochs
-    assert len(rows(plain.stdout)) == number < recipes.EPOCHS
+    recipe = recipes.recipe_for("mnist_cnn")
+    number = recipe.numpy_epochs
+    assert len(rows(plain.stdout)) == number < recipe.compiled_epochs
     (note,) = (line for line in plain.stdout.splitlines() if "NumPy is slow" in line)
     assert f"only {number} epochs" in note
-    assert "--epochs 20" in note
+    assert f"--epochs {recipe.compiled_epochs}" in note
+    assert f"batch {recipe.batch}," in plain.stdout
     assert "NumPy is slow" not in asked.stdout
+
+
+def test_activations_of_the_model_that_has_a_choice(run: Command, digits: Path) -> None:
+    options = ("--data", digits, "--device", "numpy", "--epochs", "1")
+    found = {name: run("train", "mnist_cnn", "--activation", name, *options) for name in ("relu", "sigmoid")}
+    assert "learning rate 0.02 " in found["relu"].stdout
+    assert "learning rate 0.1 " in found["sigmoid"].stdout
+    losses = [rows(result.stdout)[0] for result in found.values()]
+    assert losses[0] != losses[1]
+    refused = run("train", "lenet", "--activation", "tanh", *options)
+    assert refused.exit_code == 2
+    assert "lenet has no --activation" in refused.stderr
 
 
 def test_plot(run: Command, digits: Path, tmp_path: Path) -> None:
