@@ -133,8 +133,8 @@ def print_weight_gradient(rows: int, columns: int, name: str, lanes: int, thread
     lines = [*print_turn(name, lanes).split("\n")]
     for height, width in product(heights, widths):
         lines += _gradient_tile(shape, name, height, width)
-    row_share = _share("row", shape.rows, not shape.by_columns)
-    vector_share = _share("vector", shape.vectors, shape.by_columns)
+    row_share = _share("row", shape.rows, 1 if shape.by_columns else threads)
+    vector_share = _share("vector", shape.vectors, threads if shape.by_columns else 1)
     over_rows = [
         "for (int row = first_row; row < last_row;) {",
         f"    const int height = gn_part(last_row - row, {shape.row_shares.at_most});",
@@ -142,11 +142,9 @@ def print_weight_gradient(rows: int, columns: int, name: str, lanes: int, thread
         "    row += height;",
         "}",
     ]
-    body = [
+    shared = [
         *row_share,
         *vector_share,
-        *(["const char *const other = a; a = b; b = other;", *_swap_steps()] if shape.swapped else []),
-        f"vec turned[{max(widths) * TURNED_EXAMPLES}];",
         "for (int vector = first_vector; vector < last_vector;) {",
         f"    const int width = gn_part(last_vector - vector, {shape.vector_shares.at_most});",
         f"    for (int64_t start = 0; start < n; start += {TURNED_EXAMPLES}) {{",
@@ -158,6 +156,11 @@ def print_weight_gradient(rows: int, columns: int, name: str, lanes: int, thread
         "    vector += width;",
         "}",
     ]
+    body = [
+        *(["const char *const other = a; a = b; b = other;", *_swap_steps()] if shape.swapped else []),
+        f"vec turned[{max(widths) * TURNED_EXAMPLES}];",
+        *_over_shares(threads, shared),
+    ]
     lines += _turn_all(shape, name)
     signature = f"{name}(const char *a, int64_t a_step, const char *b, int64_t b_step, float *restrict y, int64_t n)"
     return "\n".join([*lines, *function(signature, body)])
@@ -167,15 +170,20 @@ def _swap_steps() -> Iterator[str]:
     yield "const int64_t other_step = a_step; a_step = b_step; b_step = other_step;"
 
 
-def _share(what: str, count: int, is_shared: bool) -> list[str]:
-    """Print the first and last of a thread's rows or vectors."""
-    if not is_shared:
+def _share(what: str, count: int, shares: int) -> list[str]:
+    """Print the first and last of a share's rows or vectors."""
+    if shares == 1:
         return [f"const int first_{what} = 0, last_{what} = {count};"]
-    thread, threads = "omp_get_thread_num()", "omp_get_num_threads()"
     return [
-        f"const int first_{what} = {count} * {thread} / {threads};",
-        f"const int last_{what} = {count} * ({thread} + 1) / {threads};",
+        f"const int first_{what} = {count} * share / {shares};",
+        f"const int last_{what} = {count} * (share + 1) / {shares};",
     ]
+
+
+def _over_shares(threads: int, body: Sequence[str]) -> list[str]:
+    """Print a loop over a thread's shares: one, unless there are fewer threads than were asked for."""
+    head = f"for (int share = omp_get_thread_num(); share < {threads}; share += omp_get_num_threads()) {{"
+    return [head, *indented(body), "}"]
 
 
 def _choose(row: str, heights: Sequence[int], column: str, widths: Sequence[int], tile: str) -> Iterator[str]:
@@ -258,9 +266,8 @@ def print_dense_together(layer: Dense, name: str, lanes: int, threads: int) -> s
         f"if (height == {height} && width == {width}) {name}_tile{height}x{width}({arguments});"
         for height, width in product(heights, widths)
     ]
-    body = [
-        "const int64_t blocks = (n + LANES - 1) / LANES;",
-        *_share("output", layer.outputs, is_shared=True),
+    shared = [
+        *_share("output", layer.outputs, threads),
         "for (int64_t block = 0; block < blocks;) {",
         "    const int width = gn_part(blocks - block, 3);",
         "    for (int output = first_output; output < last_output;) {",
@@ -271,6 +278,7 @@ def print_dense_together(layer: Dense, name: str, lanes: int, threads: int) -> s
         "    block += width;",
         "}",
     ]
+    body = ["const int64_t blocks = (n + LANES - 1) / LANES;", *_over_shares(threads, shared)]
     signature = f"{name}(const char *x, int64_t x_step, const float *weight, char *y, int64_t y_step, int64_t n)"
     return "\n".join([*lines, *function(signature, body)])
 

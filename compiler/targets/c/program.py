@@ -178,10 +178,11 @@ class _SegmentPrinter:
         yield "        const int thread = omp_get_thread_num();"
         yield "        char *const shared = scratch;"
         yield f"        char *const own = scratch + {self.plan.shared_bytes} + (int64_t)thread * {own_bytes};"
-        yield f"        const int64_t first = blocks * thread / {self.threads};"
-        yield f"        const int64_t last = blocks * (thread + 1) / {self.threads};"
+        yield f"        const int threads = omp_get_num_threads();  /* {self.threads}, or fewer */"
+        yield "        const int64_t first = blocks * thread / threads;"
+        yield "        const int64_t last = blocks * (thread + 1) / threads;"
         yield "        (void)own; (void)shared; (void)first; (void)last;"
-        yield f"        double clock = 0, *const times = thread == {self.threads - 1} ? seconds : 0;"
+        yield "        double clock = 0, *const times = thread == threads - 1 ? seconds : 0;"
         yield "        gn_tick(times, 0, &clock);"
         for level, group in groupby(self.plan.calls, key=lambda call: call.level):
             calls = list(group)
@@ -224,7 +225,7 @@ class _SegmentPrinter:
             size = math.prod(node.spec.static_shape)
             parts = self._address(self.plan.parts[unit], node)
             level = next(call.level for call in calls if call.unit is unit)
-            yield f"gn_combine_{kind}({parts}, {self._result(node, level)}, {size}, {self.threads});"
+            yield f"gn_combine_{kind}({parts}, {self._result(node, level)}, {size}, threads);"
         if sums:
             yield f"gn_tick(times, {len(self.plan.calls)}, &clock);"
             yield from self._barrier()

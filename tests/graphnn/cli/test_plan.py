@@ -74,7 +74,7 @@ def test_steps_point_at_the_line_that_calls_the_model(run: Command) -> None:
     (file,) = {step["at"].rpartition(":")[0] for step in steps}
     assert Path(file) == Path(program_module.__file__)
     lines = {linecache.getline(file, int(step["at"].rpartition(":")[2])).strip() for step in steps}
-    assert any("MODELS[model].build()(images)" in line for line in lines)
+    assert any("logits = layers(images)" in line for line in lines)
 
 
 def test_unknown_model(run: Command) -> None:

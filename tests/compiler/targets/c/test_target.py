@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +22,7 @@ from graphnn.compiler.targets.c.toolchain import find_compiler, unavailable_reas
 from graphnn.compiler.targets.c.verify import verify_segment
 from graphnn.models import MODELS
 from graphnn.ops.errors import CompileError
+from module_names import ROOT
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason=f"no C compiler: {unavailable_reason()}")
 
@@ -299,3 +302,30 @@ def test_verifier_finds_a_value_over_another_that_is_alive() -> None:
     over = replace(plan.places[key], offset=sums.offset)
     with pytest.raises(CompileError, match="native segment"):
         verify_segment(replace(plan, places={**plan.places, key: over}))
+
+
+def test_fewer_threads_than_asked_for_do_all_of_the_work() -> None:
+    """A limit on threads, such as a job scheduler sets, must not leave out any example or any part of a weight."""
+    script = """
+import numpy as np
+import graphnn as gn
+from graphnn import ops, optim
+
+found = []
+for device in ("numpy", "cpu"):
+    with gn.Graph(seed=0) as graph:
+        images = gn.placeholder("images", (None, 1, 28, 28), "uint8")
+        labels = gn.placeholder("labels", (None,), "int32")
+        loss = ops.cross_entropy(gn.models.pure_linear()(images), labels)
+        train = optim.SGD(0.1).minimize(loss)
+    executor = gn.Executor([loss], train, device=device, max_batch=40, threads=4)
+    generator = np.random.default_rng(0)
+    executor.run({images: generator.integers(0, 255, (40, 1, 28, 28)).astype(np.uint8),
+                  labels: generator.integers(0, 10, 40).astype(np.int32)})
+    found.append([graph.get_value(name) for name in graph.variables])
+for expected, actual in zip(*found):
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+"""
+    environment = {**os.environ, "OMP_THREAD_LIMIT": "3", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
