@@ -84,7 +84,9 @@ def train_in_pytorch(epochs: int, folder: Path) -> None:
 def timed(command: Sequence[str]) -> tuple[float, str]:
     """Return the seconds that a process took, and its last line."""
     started = time.perf_counter()
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed: {done.stderr}")
     return time.perf_counter() - started, done.stdout.strip().splitlines()[-1]
 
 
