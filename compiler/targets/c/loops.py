@@ -101,8 +101,7 @@ class UnitPrinter:
         self.value = root if self.reduced is None else self.reduced
         self.leaves = unit.inputs
         self.arguments = {leaf: f"x{place}" for place, leaf in enumerate(self.leaves)}
-        shape_of = self.reduced if self.reduced is not None else root
-        self.shape = example_shape(shape_of)
+        self.shape = example_shape(self.value)
         self.lanes = unit.kind in ("lanes", "batch-sum")
 
     def operands(self) -> str:
@@ -154,12 +153,9 @@ def print_lanes(unit: Unit, name: str) -> str:
     lines, values = printer.statements(nest, variables)
     value = values[printer.value]
     place = "(" + _row_major(nest.shape[:outer], variables[:outer]) + ") * LANES + lane"
-    if flows:
-        body = _lane_loop([*lines, f"y[{place}] = {value};"], f"{nest.shape[-1]} * LANES")
-        return _function(head, _loops(nest.shape[:-1], variables[:-1], body))
     if printer.reduction is None:
-        body = _lane_loop([*lines, f"y[{place}] = {value};"])
-        return _function(head, _loops(nest.shape, variables, body))
+        stop, shape = (f"{nest.shape[-1]} * LANES", nest.shape[:-1]) if flows else ("LANES", nest.shape)
+        return _function(head, _loops(shape, variables, _lane_loop([*lines, f"y[{place}] = {value};"], stop)))
     start, step = _reduction(printer.reduction, root)
     body = [f"{C_TYPES[root.dtype]} sum[LANES];", *_lane_loop([f"sum[lane] = {start};"])]
     body += _loops(inner, variables[outer:], _lane_loop([*lines, step.format(value=value, sum="sum[lane]")]))

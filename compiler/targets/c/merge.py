@@ -8,8 +8,9 @@ After: one unit that computes the convolution row by row and pools it at once; o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
 from itertools import chain
+
+import networkx
 
 from graphnn.compiler.targets.c.segment import dependencies
 from graphnn.compiler.targets.c.units import Unit, behind_alias, example_shape, is_pointwise
@@ -29,7 +30,7 @@ LARGEST_LOOP = 64
 
 
 def merge_units(
-    units: Sequence[Unit], outputs: Iterable[Node], write_edges: Iterable[tuple[Node, Node]]
+    units: Sequence[Unit], outputs: Iterable[Node], write_edges: Sequence[tuple[Node, Node]]
 ) -> tuple[Unit, ...]:
     """Return the units with those joined that can run as one.
 
@@ -39,18 +40,22 @@ def merge_units(
         In the schedule's order.
     outputs : iterable of Node
         Values that others read.
-    write_edges : iterable of pair of Node
+    write_edges : sequence of pair of Node
         Readers of a variable, and the assign that comes after them.
     """
     kept = frozenset(outputs)
-    return _merged_loops(_merged_pools(tuple(units), kept), kept, tuple(write_edges))
+    return _merged_loops(_merged_pools(tuple(units), kept), kept, write_edges)
+
+
+def _values_read(unit: Unit) -> Iterable[Node]:
+    return map(behind_alias, unit.inputs)
 
 
 def _readers(units: Iterable[Unit]) -> dict[Node, list[Unit]]:
     """Return who reads each value."""
     found: dict[Node, list[Unit]] = {}
     for unit in units:
-        for value in dict.fromkeys(map(behind_alias, unit.inputs)):
+        for value in dict.fromkeys(_values_read(unit)):
             found.setdefault(value, []).append(unit)
     return found
 
@@ -88,7 +93,7 @@ def _fits_stack(image: Node, pooled: Node) -> bool:
 
 
 def _merged_loops(
-    units: tuple[Unit, ...], kept: frozenset[Node], write_edges: tuple[tuple[Node, Node], ...]
+    units: tuple[Unit, ...], kept: frozenset[Node], write_edges: Sequence[tuple[Node, Node]]
 ) -> tuple[Unit, ...]:
     """Join loops over equal shapes without a batch, of which one reads another's result at the same place."""
     result = list(units)
@@ -115,7 +120,7 @@ def _is_loop(unit: Unit) -> bool:
 def _joined(first: Unit, second: Unit, units: Sequence[Unit], kept: frozenset[Node]) -> Unit:
     """Return one unit for two, whose results are those that others read."""
     nodes = (*first.nodes, *second.nodes)
-    read = set(chain.from_iterable(_inputs(unit) for unit in units if unit not in (first, second)))
+    read = set(chain.from_iterable(_values_read(unit) for unit in units if unit not in (first, second)))
     results = [node for node in (*first.results, *second.results) if node in kept or node in read]
     # The last node stands for the unit, and must be a result: an assign, or what others read.
     last = second.root if second.root in results else results[-1]
@@ -129,26 +134,14 @@ def _is_safe(unit: Unit) -> bool:
     return all(given in written or behind_alias(given) not in written for given in unit.inputs)
 
 
-def _inputs(unit: Unit) -> Iterable[Node]:
-    return map(behind_alias, unit.inputs)
-
-
 def _ordered(units: Sequence[Unit], write_edges: Sequence[tuple[Node, Node]]) -> list[Unit] | None:
     """Return the units, each after those that it waits for, else as they were; None if one waits for itself."""
-    waits_for = {unit: set(before) for unit, before in dependencies(units, write_edges).items()}
-    followers: dict[Unit, list[Unit]] = {}
-    for unit, before in waits_for.items():
-        for each in before:
-            followers.setdefault(each, []).append(unit)
     position = {unit: place for place, unit in enumerate(units)}
-    ready = [place for unit, place in position.items() if not waits_for[unit]]
-    heapify(ready)
-    result: list[Unit] = []
-    while ready:
-        done = units[heappop(ready)]
-        result.append(done)
-        for follower in followers.get(done, []):
-            waits_for[follower].remove(done)
-            if not waits_for[follower]:
-                heappush(ready, position[follower])
-    return result if len(result) == len(units) else None
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(units)
+    for unit, waits_for in dependencies(units, write_edges).items():
+        graph.add_edges_from((before, unit) for before in waits_for)
+    try:
+        return list(networkx.lexicographical_topological_sort(graph, key=position.__getitem__))
+    except networkx.NetworkXUnfeasible:
+        return None

@@ -27,11 +27,14 @@ class NativeSegment:
         All nodes of the groups, those that cost nothing included.
     outputs : tuple of Node
         Values that others read later, or the user fetches; assigns among them.
+    write_edges : tuple of pair of Node
+        Readers of a variable, and the assign that comes after them: those of which both are inside.
     """
 
     units: tuple[Unit, ...]
     nodes: tuple[Node, ...]
     outputs: tuple[Node, ...]
+    write_edges: tuple[tuple[Node, Node], ...]
 
     @property
     def inputs(self) -> tuple[Node, ...]:
@@ -80,18 +83,22 @@ def _with_outputs(
         for value in memory_read(node) if node in segment_of else map(behind_alias, node.inputs):
             if segment_of.get(value) != segment_of.get(node):
                 kept.add(value)
-    edges = tuple(write_edges(schedule.subgraph))
+    edges: list[list[tuple[Node, Node]]] = [[] for _ in members]
+    for reader, write in write_edges(schedule.subgraph):
+        number = segment_of.get(reader)
+        if number is not None and number == segment_of.get(write):
+            edges[number].append((reader, write))
     result: list[NativeSegment | Node] = []
-    remaining = iter(members)
+    remaining = iter(zip(members, edges, strict=True))
     for part in parts:
         if isinstance(part, Node):
             result.append(part)
             continue
-        nodes = next(remaining)
+        nodes, inside = next(remaining)
         outputs = tuple(node for unit in part for node in unit.results if node in kept)
         if part:
-            units = merge_units(part, outputs, edges)
-            result.append(NativeSegment(units, tuple(nodes), outputs))
+            units = merge_units(part, outputs, inside)
+            result.append(NativeSegment(units, tuple(nodes), outputs, tuple(inside)))
         else:
             result.extend(nodes)
     return result

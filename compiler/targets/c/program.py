@@ -164,6 +164,7 @@ class _SegmentPrinter:
         self.lanes = lanes
         self.threads = threads
         self.argument = {node: place for place, node in enumerate(plan.arguments)}
+        self.counter = {id(call): place for place, call in enumerate(plan.calls)}
 
     def entry(self, name: str) -> Iterator[str]:
         own_bytes = self.plan.own_bytes
@@ -225,7 +226,7 @@ class _SegmentPrinter:
             size = math.prod(node.spec.static_shape)
             parts = self._address(self.plan.parts[unit], node)
             level = next(call.level for call in calls if call.unit is unit)
-            yield f"gn_combine_{kind}({parts}, {self._result(node, level)}, {size}, threads);"
+            yield f"gn_combine_{kind}({parts}, {self._pointer(node, level)}, {size}, threads);"
         if sums:
             yield f"gn_tick(times, {len(self.plan.calls)}, &clock);"
             yield from self._barrier()
@@ -235,7 +236,7 @@ class _SegmentPrinter:
         yield f"gn_tick(times, {len(self.plan.calls) + 1}, &clock);"
 
     def _tick(self, call: Call) -> str:
-        return f"gn_tick(times, {self.plan.calls.index(call)}, &clock);"
+        return f"gn_tick(times, {self.counter[id(call)]}, &clock);"
 
     def _in_block(self, call: Call) -> str:
         node = call.node
@@ -277,11 +278,6 @@ class _SegmentPrinter:
             return [self._pointer(node, level)]
         place = self.plan.places[behind_alias(node), level]
         return [f"{place.area} + {place.offset}", str(place.block_bytes)]
-
-    def _result(self, node: Node, level: int) -> str:
-        if (node, level) in self.plan.places:
-            return self._address(self.plan.places[node, level], node)
-        return f"({C_TYPES[node.dtype]} *)arguments[{self.argument[node]}]"
 
     def _address(self, place: Place, node: Node) -> str:
         block = f" + block * {place.block_bytes}" if place.block_bytes and is_batched(node) else ""

@@ -263,7 +263,7 @@ class _Planner:
     def _place_shared(self) -> None:
         """Place what threads share, by the levels between which it is alive."""
         buffers: list[Buffer] = []
-        owners: list[tuple[Node, int]] = []
+        owners: list[tuple[str, Node, int]] = []
         for call in self.result.calls:
             level = call.level
             for node in call.writes:
@@ -272,13 +272,13 @@ class _Planner:
                     read_on = self.read_on.get(node, ()) if node in self.maker else (level + 1,)
                     last = max([level, *read_on])
                     buffers.append(Buffer(level, last + 1, nbytes))
-                    owners.append((node, level))
+                    owners.append(("value", node, level))
             if call.unit is not None and call.unit.kind == "batch-sum":
                 buffers.append(Buffer(level, level + 1, align(call.node.spec.nbytes(1) * self.threads, 64)))
-                owners.append((call.node, -1))
+                owners.append(("parts", call.node, level))
         offsets, self.result.shared_bytes = assign_offsets(buffers)
-        for (node, level), buffer, offset in zip(owners, buffers, offsets, strict=True):
-            if level < 0:
+        for (what, node, level), buffer, offset in zip(owners, buffers, offsets, strict=True):
+            if what == "parts":
                 self.result.parts[self.maker[node]] = Place("shared", offset, buffer.nbytes)
                 continue
             place = Place("shared", offset, buffer.nbytes, self.block_bytes(node) if is_batched(node) else 0)

@@ -12,7 +12,7 @@ from importlib.resources import files
 from graphnn.compiler.index_checks import IndexCheck
 from graphnn.compiler.plan.build import PlanBuilder, finished_plan
 from graphnn.compiler.plan.form import InnerStep, KernelCall, Plan
-from graphnn.compiler.schedule.form import Schedule, is_source, write_edges
+from graphnn.compiler.schedule.form import Schedule, is_source
 from graphnn.compiler.target import KernelNeeds, LoadedPlan, StepTime, Target
 from graphnn.compiler.targets.c.build import Compiler
 from graphnn.compiler.targets.c.cache import load_library
@@ -84,7 +84,7 @@ class CTarget(Target):
         return finished_plan(builder)
 
     def _place(self, builder: PlanBuilder, segment: NativeSegment, number: int, max_batch: int) -> None:
-        program = self._print(segment, builder.schedule, f"segment_{number}", max_batch)
+        program = self._print(segment, f"segment_{number}", max_batch)
         self._programs[program.name] = program
         views = [builder.without_gaps(node, number) for node in segment.inputs]
         reads = dict(zip(segment.inputs, views, strict=True))
@@ -108,15 +108,14 @@ class CTarget(Target):
             )
         )
 
-    def _print(self, segment: NativeSegment, schedule: Schedule, name: str, max_batch: int) -> NativeProgram:
+    def _print(self, segment: NativeSegment, name: str, max_batch: int) -> NativeProgram:
         code: dict[Unit, UnitCode] = {
             unit: print_unit(unit, f"{name}_k{place}", self._lanes, self._threads)
             for place, unit in enumerate(segment.units)
         }
         sums = {unit: code[unit].sum_bytes for unit in segment.units}
-        edges = list(write_edges(schedule.subgraph))
         plan: SegmentPlan = plan_segment(
-            segment.units, segment.outputs, edges, sums, self._lanes, self._threads, max_batch
+            segment.units, segment.outputs, segment.write_edges, sums, self._lanes, self._threads, max_batch
         )
         texts = print_segment(plan, code, name, self._lanes, self._threads)
         scratch = plan.shared_bytes + self._threads * plan.own_bytes
