@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -67,13 +67,39 @@ class StepTime:
     between: Mapping[str, float] = field(default_factory=dict)
 
 
+class ResidentRuns(ABC):
+    """Runs that take their feeds from data sets which lie where the plan runs."""
+
+    @abstractmethod
+    def begin(self, order: np.ndarray) -> None:
+        """Set the order, as long as the data sets or one batch at most; the next run takes the first rows in it."""
+
+    @abstractmethod
+    def run(self, batch: int, fetch: bool) -> list[np.ndarray] | None:
+        """Carry out one run on the next `batch` rows; return what is fetched, if that is wanted.
+
+        The caller holds the lock of the graph's store.
+        """
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Wait for the end of all runs."""
+
+
 class LoadedPlan(ABC):
     """A plan with its memory allocated, ready to run.
 
     A run copies its feeds into memory of its own, looks at the indices there, so that what is checked is what is read,
     gives the variables that it writes their next version, and only then begins. No interrupt ends it with some of
     them written and others not.
+
+    Attributes
+    ----------
+    has_own_memory : bool
+        Whether it runs in another memory than the host's.
     """
+
+    has_own_memory: ClassVar[bool] = False
 
     @abstractmethod
     def run(self, feeds: Mapping[Node, np.ndarray], batch: int, check_numerics: bool = False) -> list[np.ndarray]:
@@ -92,6 +118,17 @@ class LoadedPlan(ABC):
     @abstractmethod
     def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[StepTime]:
         """Carry out one run; return the time of each step."""
+
+
+    def reside(self, data: Mapping[Node, np.ndarray]) -> ResidentRuns | None:
+        """Copy whole data sets to where the plan runs.
+
+        Returns
+        -------
+        ResidentRuns or None
+            None: that is where they are already, or there is no room for them.
+        """
+        return None
 
 
 class Target(ABC):

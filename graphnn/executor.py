@@ -14,7 +14,7 @@ from graphnn.compiler.interrupts import postponed_interrupts
 from graphnn.compiler.pipeline import Options, compile_graph
 from graphnn.compiler.plan.form import Plan
 from graphnn.compiler.subgraph import topological
-from graphnn.compiler.target import LoadedPlan
+from graphnn.compiler.target import LoadedPlan, ResidentRuns
 from graphnn.compiler.targets.devices import target_for
 from graphnn.compiler.verification import verify_stages, verify_target
 from graphnn.feeds import Feed, FeedChecker
@@ -25,6 +25,7 @@ from graphnn.ops.node import Node
 from graphnn.ops.source import caller
 from graphnn.ops.state import Assign
 from graphnn.profile import Profile
+from graphnn.resident import Resident, checked_data
 
 Fetches = Node | Sequence[Node] | Mapping[Any, Node]
 
@@ -38,9 +39,10 @@ class Executor:
         What `run` returns, in the same form.
     updates : Node or iterable of Node
         Assign nodes that each run carries out, such as what `Optimizer.minimize` returns.
-    device : {"cpu", "numpy"}
+    device : {"cpu", "numpy", "cuda", "cuda-emulator"}
         Where to run. ``"cpu"`` compiles the plan as C; where there is no C compiler, NumPy runs it. ``"numpy"`` is the
-        reference.
+        reference. ``"cuda"`` is an NVIDIA GPU, through CuPy; ``"cuda-emulator"`` runs the same kernels on the CPU, thread
+        by thread, to test them.
     max_batch : int, optional
         The largest batch; required where anything that is computed has a batch axis. Memory is planned for it.
     training : bool, optional
@@ -136,6 +138,11 @@ class Executor:
         """The program that a run carries out, for reading."""
         return self._target.source(self.plan)
 
+    @property
+    def has_own_memory(self) -> bool:
+        """Whether the plan runs in another memory than the host's, so that each feed is copied there."""
+        return self._loaded.has_own_memory
+
     def run(self, feed: Feed | None = None) -> Any:
         """Carry out one run.
 
@@ -164,6 +171,49 @@ class Executor:
         feeds, batch = self._checker.check({} if feed is None else feed)
         with self._lock:
             values = self._verify(feeds, batch) if self._unverified else self._carry_out(feeds, batch)
+        return self._formed(values)
+
+    def resident(self, data: Feed) -> Resident:
+        """Keep whole data sets where the plan runs, so that runs are fed by the numbers of their rows.
+
+        Parameters
+        ----------
+        data : mapping
+            From each placeholder that the plan needs, or its name, to an array of examples. Indices in them, such as
+            labels, are looked at now.
+
+        Raises
+        ------
+        FeedError
+            If they do not fit the placeholders, or have not equally many rows.
+
+        Examples
+        --------
+        >>> import graphnn as gn
+        >>> with gn.Graph():
+        ...     x = gn.placeholder("x", (None, 2))
+        ...     total = gn.Executor(x.sum(), max_batch=2, device="numpy")
+        >>> resident = total.resident({x: np.arange(6, dtype=np.float32).reshape(3, 2)})
+        >>> [float(value) for value in resident.batches([2, 0, 1], batch_size=2)]
+        [10.0, 5.0]
+        """
+        arrays = {self._checker.placeholder(key): np.asarray(value) for key, value in data.items()}
+        checked_data(arrays)
+        self._checker.check({node: array[:1] for node, array in arrays.items()})
+        for check in self._checks:
+            check.bind(arrays[check.placeholder], 1)()
+        with self._lock:
+            runs = None if self._unverified else self._loaded.reside(arrays)
+        return Resident(self, arrays, runs)
+
+    def run_resident(self, runs: ResidentRuns, batch: int, fetch: bool) -> Any:
+        """Carry out one run on the next rows of resident data: for `Resident`."""
+        with self._lock:
+            values = runs.run(batch, fetch)
+        if values is None:
+            return None
+        for place in self._bfloat16:
+            values[place] = to_interface(values[place], bfloat16)
         return self._formed(values)
 
     def _carry_out(self, feeds: dict[Node, np.ndarray], batch: int) -> list[np.ndarray]:

@@ -98,6 +98,10 @@ class FeedChecker:
             raise _no_batch(self._max_batch)
         return arrays, batch or 1
 
+    def placeholder(self, key: object) -> Node:
+        """Return the placeholder that a key of a feed stands for, or raise a FeedError."""
+        return self._rule(key).node
+
     def _rule(self, key: object) -> _Rule:
         node = self._graph[key] if isinstance(key, str) and key in self._graph else key
         if not isinstance(node, Node) or not isinstance(node.op, Placeholder) or node.graph is not self._graph:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from typing import TYPE_CHECKING
 
 from graphnn.compiler.target import Target
 from graphnn.compiler.targets.c.target import CTarget
@@ -12,7 +13,10 @@ from graphnn.compiler.targets.numpy.target import NumpyTarget
 from graphnn.ops.errors import CompileError
 from graphnn.ops.source import caller
 
-DEVICES = ("cpu", "numpy")
+if TYPE_CHECKING:
+    from graphnn.compiler.targets.cuda.machine import Machine
+
+DEVICES = ("cpu", "numpy", "cuda", "cuda-emulator")
 """Device names."""
 
 
@@ -21,8 +25,9 @@ def target_for(device: str, threads: int | None = None, check_numerics: bool = F
 
     Parameters
     ----------
-    device : {"cpu", "numpy"}
+    device : {"cpu", "numpy", "cuda", "cuda-emulator"}
         ``"cpu"`` is compiled C, or NumPy where there is no C compiler, which one line on the logger "graphnn" says.
+        ``"cuda"`` is an NVIDIA GPU, ``"cuda-emulator"`` runs the same kernels on the CPU, slowly.
     threads : int, optional
         Threads of compiled code.
     check_numerics : bool
@@ -31,15 +36,19 @@ def target_for(device: str, threads: int | None = None, check_numerics: bool = F
     Raises
     ------
     CompileError
-        If there is no such device.
+        If there is no such device, or this machine has not got what it needs.
 
     Examples
     --------
     >>> target_for("numpy").name
     'numpy'
     """
-    if device == "numpy" or (device == "cpu" and check_numerics):
+    if device == "numpy" or (device in DEVICES and check_numerics):
         return NumpyTarget()
+    if device == "cuda":
+        return _cuda_target()
+    if device == "cuda-emulator":
+        return _emulated_target()
     if device == "cpu":
         compiler = find_compiler()
         if compiler is not None:
@@ -53,6 +62,28 @@ def target_for(device: str, threads: int | None = None, check_numerics: bool = F
         where=str(caller()),
         hint="`graphnn doctor` lists what this machine has",
     )
+
+
+def _cuda_target() -> Target:
+    # Only who asks for it pays: CuPy takes seconds to import.
+    from graphnn.compiler.targets.cuda import cupy_machine
+    from graphnn.compiler.targets.cuda.target import CudaTarget
+
+    return CudaTarget(cupy_machine.machine())
+
+
+@cache
+def _emulator() -> Machine:
+    """Return the one emulator of this process, so that plans of a graph share their variables' copies there."""
+    from graphnn.compiler.targets.cuda.emulator.machine import EmulatorMachine
+
+    return EmulatorMachine()
+
+
+def _emulated_target() -> Target:
+    from graphnn.compiler.targets.cuda.target import CudaTarget
+
+    return CudaTarget(_emulator())
 
 
 @cache

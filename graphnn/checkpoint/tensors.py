@@ -154,6 +154,7 @@ def snapshot(graph: Graph, names: Iterable[str]) -> dict[str, Tensor]:
     """Return copies of variables, all from between the same two runs."""
     variables = graph.variables
     with graph.store.lock:
+        graph.store.settle()
         return {name: Tensor.of(graph.store.array(name), variables[name].dtype) for name in names}
 
 

@@ -9,9 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import graphnn
+
+if TYPE_CHECKING:
+    from graphnn.compiler.targets.cuda.availability import Environment
+    from graphnn.ops.errors import CompileError
 
 State = Literal["right", "known", "absent", "wrong"]
 
@@ -52,6 +56,7 @@ def examine() -> Iterator[tuple[str, Iterable[Finding]]]:
     yield "graphnn", core()
     yield "extras", extras()
     yield "machine", machine()
+    yield "GPU", gpu()
     yield "devices", devices()
     yield "data", [mnist_files(Path(graphnn.__file__).parent / "data" / "mnist")]
 
@@ -119,6 +124,40 @@ def _compiler() -> Finding:
     return Finding("C compiler", text, "known")
 
 
+def gpu(environment: Environment | None = None) -> Iterator[Finding]:
+    """Yield what there is for NVIDIA GPUs, and for their emulator."""
+    from graphnn.compiler.targets.cuda.availability import THIS_MACHINE, describe
+
+    for subject, text, advice in describe(environment or THIS_MACHINE):
+        yield Finding(subject, text, "absent" if advice else "known", advice)
+    missing = _missing("cuda-emulator")
+    if missing:
+        yield Finding("emulator", missing.message, "absent", missing.hint)
+    else:
+        yield Finding(
+            "emulator", 'device="cuda-emulator" runs the same kernels on the processor, to test them', "known"
+        )
+
+
+def _missing(device: str) -> CompileError | None:
+    """Return what a device lacks that not every machine has, or None."""
+    from graphnn.compiler.targets.c.build import BuildError
+    from graphnn.compiler.targets.cuda.availability import require_gpu
+    from graphnn.compiler.targets.cuda.emulator.toolchain import emulator_compiler, load_scheduler
+    from graphnn.ops.errors import CompileError
+
+    try:
+        if device == "cuda":
+            require_gpu()
+        if device == "cuda-emulator":
+            load_scheduler(emulator_compiler(), None)
+    except BuildError:  # a fault rather than a lack: trying the device shows it
+        return None
+    except CompileError as error:
+        return error
+    return None
+
+
 def devices() -> Iterator[Finding]:
     """Yield for each device whether a small training runs on it."""
     try:
@@ -129,6 +168,9 @@ def devices() -> Iterator[Finding]:
     for name in (*DEVICES, *(name for name in KNOWN_DEVICES if name not in DEVICES)):
         if name not in DEVICES:
             yield Finding(name, f"not in graphnn {graphnn.__version__}", "absent")
+            continue
+        if missing := _missing(name):
+            yield Finding(name, f"can't run: {missing.message}", "absent")
             continue
         try:
             target = _try_device(name)

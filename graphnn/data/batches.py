@@ -146,6 +146,12 @@ class Batches:
             )
         self._epoch, self._start = epoch, start
 
+    def next_order(self) -> np.ndarray:
+        """Return the rows that the next iteration would go through, in order, and go on to the epoch after it."""
+        order = self._order(self._epoch)[self._start * self.batch_size : len(self) * self.batch_size]
+        self._epoch, self._start = self._epoch + 1, 0
+        return order
+
     def __iter__(self) -> Generator[Arrays, None, None]:
         prepare = partial(self._prepare, self._epoch, self._order(self._epoch))
         numbers = range(self._start, len(self))

@@ -27,13 +27,11 @@ from graphnn.trainer.accumulation import Accumulation
 from graphnn.trainer.callbacks import Callback, Functions, OnBatch, Phase
 from graphnn.trainer.checkpoints import CheckpointKeeper, Checkpoints, Place, all_checkpoints
 from graphnn.trainer.course import Course
+from graphnn.trainer.feeding import Examples, Feeding
 from graphnn.trainer.history import EpochRow, save_history
 from graphnn.trainer.interrupts import Interrupts
 from graphnn.trainer.learning_rates import LearningRateCurve, learning_rate_curve
 from graphnn.viz.curves import plot_history
-
-Examples = tuple[np.ndarray, np.ndarray]
-"""Inputs and labels: row i of each belongs to example i."""
 
 
 class Trainer:
@@ -136,6 +134,7 @@ class Trainer:
         self.is_between_batches = True
         """Whether `place` and the weights agree: not so within a run."""
         self._stopping = False
+        self._feeding = Feeding(inputs, labels)
         self.device = device
         self.threads = threads
         self._accumulation = Accumulation(optimizer, inputs) if accumulate > 1 else None
@@ -344,7 +343,7 @@ class Trainer:
             self.graph.set_value(variable, np.zeros(variable.spec.static_shape, variable.dtype.interface))
 
     def _one_epoch(self, batches: Batches, train: Examples, test: Examples, course: Course) -> None:
-        self._train(batches, course)
+        self._train(batches, train, course)
         train_figures = self._figures(train, "train figures", course)
         test_figures = self._figures(test, "test figures", course)
         row = EpochRow(len(self.history) + 1, *train_figures, *test_figures, self.place.seconds)
@@ -354,15 +353,15 @@ class Trainer:
         self.is_between_batches = True
         course.epoch_done(row)
 
-    def _train(self, batches: Batches, course: Course) -> None:
+    def _train(self, batches: Batches, train: Examples, course: Course) -> None:
         batches.set_epoch(len(self.history), start=self.place.batch)
         before, started = self.place.seconds, time.perf_counter()
         # Closed, so that the threads that prepare batches end here, however this is left.
-        with closing(iter(batches)) as epoch:
-            for inputs, labels in epoch:
+        with closing(self._feeding.training_runs(batches, train, self.place.batch, self._plan_of)) as runs:
+            for run in runs:
                 number = self.place.batch + 1
                 self.is_between_batches = False
-                self._plan_of(number, len(batches)).run({self.inputs: inputs, self.labels: labels})
+                run()
                 self.place.batch, self.place.steps = number, self.place.steps + 1
                 self.is_between_batches = True
                 self.place.seconds = before + time.perf_counter() - started
@@ -377,10 +376,11 @@ class Trainer:
     def _figures(self, examples: Examples, phase: Phase, course: Course) -> tuple[float, float]:
         total_loss, mistakes = 0.0, 0
         batches = Batches(*examples, batch_size=self.evaluation_batch_size, shuffle=False)
-        with closing(iter(batches)) as epoch:
-            for done, (inputs, labels) in enumerate(epoch, start=1):
-                loss, wrong = self.evaluator.run({self.inputs: inputs, self.labels: labels})
-                total_loss += float(loss) * len(labels)  # each loss is a mean, and the last batch may be smaller
+        size, rows = self.evaluation_batch_size, len(examples[1])
+        with closing(self._feeding.results(self.evaluator, batches, examples)) as results:
+            for done, (loss, wrong) in enumerate(results, start=1):
+                # Each loss is a mean, and the last batch may be smaller.
+                total_loss += float(loss) * min(size, rows - (done - 1) * size)
                 mistakes += int(wrong)
                 course.batch_done(phase, done, len(batches))
         return total_loss / len(examples[1]), mistakes / np.size(examples[1])

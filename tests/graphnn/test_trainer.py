@@ -69,6 +69,8 @@ class Classifier:
 class Recorder:
     """Stands for an executor and keeps what it is fed."""
 
+    has_own_memory = False
+
     def __init__(self, executor: gn.Executor, on_run: Callable[[], object] = lambda: None) -> None:
         self.executor = executor
         self.on_run = on_run

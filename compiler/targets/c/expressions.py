@@ -45,8 +45,17 @@ def literal(value: float, dtype: DType) -> str:
     return f"{float(value).hex()}{suffix}"
 
 
-def expression(node: Node, arguments: Sequence[str]) -> str:
+def expression(node: Node, arguments: Sequence[str], dtype: DType | None = None) -> str:
     """Return the C expression of a node's value from those of its inputs.
+
+    Parameters
+    ----------
+    node : Node
+        What is computed.
+    arguments : sequence of str
+        C expressions of its inputs.
+    dtype : DType, optional
+        The element type whose arithmetic is used; by default that of the first input.
 
     Examples
     --------
@@ -56,12 +65,17 @@ def expression(node: Node, arguments: Sequence[str]) -> str:
     >>> expression(y, ["x[i]"])
     '(x[i] < 0 ? 0 : x[i])'
     """
-    return _TABLE[type(node.op)](node.op, node.inputs[0].dtype, arguments)
+    return _TABLE[type(node.op)](node.op, dtype or node.inputs[0].dtype, arguments)
+
+
+def is_in_table(op: Op) -> bool:
+    """Whether an op's value for one element has an expression."""
+    return type(op) in _TABLE
 
 
 def has_expression(node: Node) -> bool:
     """Whether compiled code can compute a node elementwise."""
-    return type(node.op) in _TABLE and all(spec.dtype in C_TYPES for spec in (node, *node.inputs))
+    return is_in_table(node.op) and all(spec.dtype in C_TYPES for spec in (node, *node.inputs))
 
 
 def _infix(symbol: str) -> Expression:

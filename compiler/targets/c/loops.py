@@ -156,7 +156,7 @@ def print_lanes(unit: Unit, name: str) -> str:
     if printer.reduction is None:
         stop, shape = (f"{nest.shape[-1]} * LANES", nest.shape[:-1]) if flows else ("LANES", nest.shape)
         return _function(head, _loops(shape, variables, _lane_loop([*lines, f"y[{place}] = {value};"], stop)))
-    start, step = _reduction(printer.reduction, root)
+    start, step = reduction_text(printer.reduction, root.dtype)
     body = [f"{C_TYPES[root.dtype]} sum[LANES];", *_lane_loop([f"sum[lane] = {start};"])]
     body += _loops(inner, variables[outer:], _lane_loop([*lines, step.format(value=value, sum="sum[lane]")]))
     body += _lane_loop([f"y[{place}] = sum[lane];"])
@@ -207,7 +207,7 @@ def print_flat(unit: Unit, name: str) -> str:
     value = values[printer.value]
     place = _row_major(nest.shape[:outer], variables[:outer])
     if printer.reduction is not None:
-        start, step = _reduction(printer.reduction, root)
+        start, step = reduction_text(printer.reduction, root.dtype)
         body = [f"{C_TYPES[root.dtype]} sum = {start};"]
         body += _loops(inner, variables[outer:], [*lines, step.format(value=value, sum="sum")])
         nested = _loops(nest.shape[:outer], variables[:outer], [*body, f"y0[{place}] = sum;"])
@@ -234,9 +234,8 @@ def _nest(printer: UnitPrinter) -> tuple[Nest, int, tuple[int, ...]]:
     return Nest(shape, moved), len(kept), shape[len(kept) :]
 
 
-def _reduction(op: Reduction, root: Node) -> tuple[str, str]:
+def reduction_text(op: Reduction, kind: dtypes.DType) -> tuple[str, str]:
     """Return the value to start from and the statement that takes in one more, with {sum} and {value} to fill in."""
-    kind = root.dtype
     match op:
         case Sum():
             return "0", "{sum} += {value};"

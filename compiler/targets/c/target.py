@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from importlib.resources import files
 
 from graphnn.compiler.index_checks import IndexCheck
+from graphnn.compiler.plan.arena import verify_arena
 from graphnn.compiler.plan.build import PlanBuilder, finished_plan
 from graphnn.compiler.plan.form import InnerStep, KernelCall, Plan
 from graphnn.compiler.schedule.form import Schedule, is_source
@@ -24,7 +25,6 @@ from graphnn.compiler.targets.c.units import Unit
 from graphnn.compiler.targets.c.verify import verify_segment
 from graphnn.compiler.targets.numpy.registry import Run
 from graphnn.compiler.targets.numpy.target import BoundPlan, LoadedNumpyPlan, NumpyTarget
-from graphnn.ops.errors import CompileError
 from graphnn.ops.node import Node
 from graphnn.ops.op import Op
 from graphnn.ops.spec import TensorSpec
@@ -125,7 +125,7 @@ class CTarget(Target):
         for step in plan.steps:
             if step.kernel in self._programs:
                 verify_segment(self._programs[step.kernel].plan)
-        _verify_arena(plan)
+        verify_arena(plan)
 
     def load(self, plan: Plan, checks: Sequence[IndexCheck] = ()) -> LoadedPlan:
         return LoadedCPlan(plan, self._programs, self._compiler, checks)
@@ -153,17 +153,6 @@ def _values_read(unit: Unit) -> tuple[Node, ...]:
     written = {node.inputs[0] for node in unit.nodes if isinstance(node.op, Assign)}
     read = {given for node in unit.nodes for given in node.inputs[isinstance(node.op, Assign) :]}
     return tuple(node for node in unit.inputs if node not in written - read)
-
-
-def _verify_arena(plan: Plan) -> None:
-    """Check that storages of the arena that are alive together do not overlap."""
-    members = sorted((entry for entry in plan.storages if entry.kind == "arena"), key=lambda entry: entry.offset)
-    for place, lower in enumerate(members):
-        for upper in members[place + 1 :]:
-            if upper.offset >= lower.offset + lower.nbytes:
-                break
-            if lower.first <= upper.last and upper.first <= lower.last:
-                raise CompileError(f"plan: the memory of {lower.node.name!r} and of {upper.node.name!r} overlaps")
 
 
 def headers() -> dict[str, str]:

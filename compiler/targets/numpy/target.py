@@ -93,7 +93,8 @@ class LoadedNumpyPlan(LoadedPlan):
     def __init__(self, plan: Plan, checks: Sequence[IndexCheck] = ()) -> None:
         self._plan = plan
         self._checks = checks
-        self._writes = plan.subgraph.nodes[0].graph.store.counter(plan.written_variables)
+        self._store = plan.subgraph.nodes[0].graph.store
+        self._writes = self._store.counter(plan.written_variables)
         self._arena = aligned_bytes(plan.arena_bytes)
         self._buffers = [self._buffer(storage) for storage in plan.storages]
         self._bound: dict[int, BoundPlan] = {}
@@ -150,6 +151,8 @@ class LoadedNumpyPlan(LoadedPlan):
         self._bound[batch] = bound  # the last one now
         if len(self._bound) > BOUND_SIZES:
             del self._bound[next(iter(self._bound))]
+        if self._store.away:
+            self._store.settle()
         for node, array in bound.feeds:
             array[...] = feeds[node]
         for check in bound.checks:

@@ -1,0 +1,1 @@
+"""Runs the very same CUDA text on the CPU, thread by thread."""

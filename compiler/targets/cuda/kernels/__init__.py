@@ -1,0 +1,1 @@
+"""CUDA sources, specialised by macros (see device.h for what they may use)."""

@@ -1,0 +1,328 @@
+/* Arithmetic for kernels: scalar functions, 16-bit floats, random numbers, and reductions over threads.
+
+   Comes after device.h in every program. NaN and infinity behave as in NumPy, as long as the compiler is not told to
+   be fast and loose with them (no --use_fast_math). Names with an f are of float, those without of double. */
+
+#ifndef INT64_MIN
+#define INT64_MIN (-9223372036854775807LL - 1)
+#endif
+
+/* Bits. */
+
+GN_DEVICE uint32_t gn_bits_of(float value) { return __float_as_uint(value); }
+GN_DEVICE float gn_float_of(uint32_t bits) { return __uint_as_float(bits); }
+GN_DEVICE double gn_double_of(uint64_t bits) { return __longlong_as_double((long long)bits); }
+
+/* The table of scalar expressions calls these by the names that gcc has for them. */
+#ifndef GN_EMULATOR
+#define __builtin_inff() gn_float_of(0x7f800000u)
+#define __builtin_inf() gn_double_of(0x7ff0000000000000ull)
+#define __builtin_nanf(text) gn_float_of(0x7fc00000u)
+#define __builtin_nan(text) gn_double_of(0x7ff8000000000000ull)
+#define __builtin_fabsf fabsf
+#define __builtin_fabs fabs
+#define __builtin_sqrtf sqrtf
+#define __builtin_sqrt sqrt
+#define __builtin_floorf floorf
+#define __builtin_floor floor
+#define __builtin_ceilf ceilf
+#define __builtin_ceil ceil
+#define __builtin_rintf rintf
+#define __builtin_rint rint
+#define __builtin_truncf truncf
+#define __builtin_trunc trunc
+#define __builtin_copysignf copysignf
+#define __builtin_copysign copysign
+#endif
+
+/* Functions that the platform has. */
+
+#define GN_OF_ONE(name)                                       \
+    GN_DEVICE float gn_##name##f(float x) { return name##f(x); } \
+    GN_DEVICE double gn_##name(double x) { return name(x); }
+#define GN_OF_TWO(name)                                                   \
+    GN_DEVICE float gn_##name##f(float a, float b) { return name##f(a, b); } \
+    GN_DEVICE double gn_##name(double a, double b) { return name(a, b); }
+
+GN_OF_ONE(exp)
+GN_OF_ONE(log)
+GN_OF_ONE(expm1)
+GN_OF_ONE(log1p)
+GN_OF_ONE(erf)
+GN_OF_ONE(tanh)
+GN_OF_ONE(sinh)
+GN_OF_ONE(cosh)
+GN_OF_ONE(asinh)
+GN_OF_ONE(acosh)
+GN_OF_ONE(atanh)
+GN_OF_ONE(sin)
+GN_OF_ONE(cos)
+GN_OF_ONE(tan)
+GN_OF_ONE(asin)
+GN_OF_ONE(acos)
+GN_OF_ONE(atan)
+GN_OF_TWO(atan2)
+GN_OF_TWO(fmod)
+
+#undef GN_OF_ONE
+#undef GN_OF_TWO
+
+/* Functions made of them, for both types. */
+#define GN_OF_FLOATING(type, suffix)                                                           \
+    /* 1 / (1 + e^-x), or e^x / (1 + e^x) where e^-x would be large. */                        \
+    GN_DEVICE type gn_sigmoid##suffix(type x)                                                  \
+    {                                                                                          \
+        const type small = gn_exp##suffix(-__builtin_fabs##suffix(x));                         \
+        return (x < 0 ? small : 1) / (1 + small);                                              \
+    }                                                                                          \
+    /* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|). */                                          \
+    GN_DEVICE type gn_softplus##suffix(type x)                                                 \
+    {                                                                                          \
+        return (x < 0 ? 0 : x) + gn_log1p##suffix(gn_exp##suffix(-__builtin_fabs##suffix(x))); \
+    }                                                                                          \
+    /* What a division leaves, with the sign of b. */                                          \
+    GN_DEVICE type gn_remainder##suffix(type a, type b)                                        \
+    {                                                                                          \
+        const type rest = gn_fmod##suffix(a, b);                                               \
+        return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;                           \
+    }                                                                                          \
+    /* The quotient that belongs to the remainder: a - rest is a multiple of b but for rounding. */ \
+    GN_DEVICE type gn_floor_divide##suffix(type a, type b)                                     \
+    {                                                                                          \
+        const type rest = gn_fmod##suffix(a, b);                                               \
+        const type quotient = (a - rest) / b;                                                  \
+        const type lower = rest != 0 && (rest < 0) != (b < 0) ? quotient - 1 : quotient;       \
+        const type whole = __builtin_floor##suffix(lower);                                     \
+        return b == 0 ? a / b : whole + (lower - whole > (type)0.5);                           \
+    }
+
+GN_OF_FLOATING(float, f)
+GN_OF_FLOATING(double, )
+
+#undef GN_OF_FLOATING
+
+/* Of integers: 0 where b is 0, as NumPy; the lowest number divided by -1 wraps to itself. */
+GN_DEVICE int64_t gn_integer_fmod(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
+
+GN_DEVICE int64_t gn_integer_remainder(int64_t a, int64_t b)
+{
+    const int64_t rest = gn_integer_fmod(a, b);
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
+GN_DEVICE int64_t gn_integer_floor_divide(int64_t a, int64_t b)
+{
+    if (b == 0) return 0;
+    if (b == -1) return (int64_t)(0 - (uint64_t)a);
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+/* Products wrap as NumPy's; a negative exponent gives 0 unless the base is 1 or -1. */
+GN_DEVICE int64_t gn_integer_power(int64_t base, int64_t exponent)
+{
+    if (exponent < 0) return base == 1 ? 1 : base == -1 ? (exponent % 2 ? -1 : 1) : 0;
+    uint64_t result = 1, factor = (uint64_t)base;
+    for (; exponent; exponent >>= 1, factor *= factor)
+        if (exponent & 1) result *= factor;
+    return (int64_t)result;
+}
+
+/* 16-bit floats: bit patterns in memory, float in arithmetic. Rounded to the nearest, ties to even; NaN stays NaN. */
+
+GN_DEVICE float gn_load_bf16(uint16_t bits) { return gn_float_of((uint32_t)bits << 16); }
+
+GN_DEVICE uint16_t gn_store_bf16(float value)
+{
+    const uint32_t bits = gn_bits_of(value);
+    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)(value != value ? bits >> 16 | 0x40 : rounded);
+}
+
+#ifdef GN_EMULATOR
+GN_DEVICE float gn_load_f16(uint16_t bits)
+{
+    const uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = bits & 0x7fff;
+    if (rest >= 0x7c00) return gn_float_of(sign | 0x7f800000 | (rest & 0x3ff) << 13);
+    /* Read as a float, the exponent is too small by 112; a product puts it right for subnormal numbers as well. */
+    return gn_float_of(sign | gn_bits_of(gn_float_of(rest << 13) * 0x1p112f));
+}
+
+GN_DEVICE uint16_t gn_store_f16(float value)
+{
+    const uint32_t bits = gn_bits_of(value), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+    if (size > 0x7f800000) return 0x7fff;
+    if (size >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* from halfway between 65504 and 65536 */
+    /* Below the normal numbers their spacing is 2^-24, that of floats from 0.5 to 1: a sum rounds. */
+    if (size < 0x38800000) return (uint16_t)(sign | (gn_bits_of(gn_float_of(size) + 0.5f) - 0x3f000000));
+    return (uint16_t)(sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13);
+}
+#else
+GN_DEVICE float gn_load_f16(uint16_t bits)
+{
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+GN_DEVICE uint16_t gn_store_f16(float value)
+{
+    uint16_t bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+#endif
+
+/* Random numbers: Philox4x32-10 (Salmon et al., SC 2011), the words of one element of one draw. */
+
+struct gn_random_words {
+    uint32_t w0, w1, w2, w3;
+};
+
+GN_DEVICE gn_random_words gn_philox(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
+{
+    uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32), c2 = (uint32_t)step, c3 = (uint32_t)(step >> 32);
+#pragma unroll
+    for (int round = 0; round < 10; round++) {
+        const uint64_t product0 = (uint64_t)0xD2511F53u * c0, product1 = (uint64_t)0xCD9E8D57u * c2;
+        c0 = (uint32_t)(product1 >> 32) ^ c1 ^ seed;
+        c1 = (uint32_t)product1;
+        c2 = (uint32_t)(product0 >> 32) ^ c3 ^ stream;
+        c3 = (uint32_t)product0;
+        seed += 0x9E3779B9u;
+        stream += 0xBB67AE85u;
+    }
+    return {c0, c1, c2, c3};
+}
+
+/* The first bits of two words as a fraction of 1, rounded down. */
+GN_DEVICE float gn_fraction_of(uint32_t word, int bits)
+{
+    return (float)(word >> (32 - bits)) * gn_float_of((uint32_t)(127 - bits) << 23);
+}
+GN_DEVICE double gn_fraction_of(uint32_t high, uint32_t low)
+{
+    return (double)(((uint64_t)high << 32 | low) >> 11) * 0x1p-53;
+}
+
+/* Uniform in [0, 1): multiples of 2^-p, p being the bits of a type's significand. */
+GN_DEVICE float gn_uniform_f16(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
+{
+    return gn_fraction_of(gn_philox(index, step, seed, stream).w0, 11);
+}
+GN_DEVICE float gn_uniform_bf16(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
+{
+    return gn_fraction_of(gn_philox(index, step, seed, stream).w0, 8);
+}
+GN_DEVICE float gn_uniform_f32(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
+{
+    return gn_fraction_of(gn_philox(index, step, seed, stream).w0, 24);
+}
+GN_DEVICE double gn_uniform_f64(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
+{
+    const gn_random_words words = gn_philox(index, step, seed, stream);
+    return gn_fraction_of(words.w0, words.w1);
+}
+
+/* Of mean 0 and standard deviation 1, by the method of Box and Muller; float serves the 16-bit types, too. */
+GN_DEVICE float gn_normal_f32(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
+{
+    const gn_random_words words = gn_philox(index, step, seed, stream);
+    const float u1 = (float)words.w0 * 0x1p-32f + 0x1p-33f, u2 = gn_fraction_of(words.w1, 24);
+    return sqrtf(-2 * logf(u1)) * cosf(0x1.921fb6p+2f * u2);
+}
+GN_DEVICE double gn_normal_f64(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
+{
+    const gn_random_words words = gn_philox(index, step, seed, stream);
+    const double u1 = (double)((uint64_t)words.w0 << 32 | words.w1) * 0x1p-64 + 0x1p-65;
+    return sqrt(-2 * log(u1)) * cos(0x1.921fb54442d18p+2 * gn_fraction_of(words.w2, words.w3));
+}
+
+/* Reductions over threads, for types of 4 and 8 bytes. All threads take part and all get the result, which is the same
+   to the last bit in every run: who is combined with whom is fixed.
+
+   gn_group_…<WIDTH>   over WIDTH neighbouring threads of a warp (a power of two)
+   gn_warp_…           over a warp
+   gn_block_…          over a block of whole warps; `shared` is room for 32 values, free again afterwards */
+
+template <typename T>
+GN_DEVICE T gn_added(T a, T b) { return a + b; }
+template <typename T>
+GN_DEVICE T gn_multiplied(T a, T b) { return a * b; }
+/* NaN is the largest, and the smallest. */
+template <typename T>
+GN_DEVICE T gn_larger(T a, T b) { return a >= b || a != a ? a : b; }
+template <typename T>
+GN_DEVICE T gn_smaller(T a, T b) { return a <= b || a != a ? a : b; }
+
+#define GN_REDUCTION(name, combined)                                                                        \
+    template <int WIDTH, typename T>                                                                        \
+    GN_DEVICE T gn_group_##name(T value)                                                                    \
+    {                                                                                                       \
+        for (int distance = WIDTH / 2; distance > 0; distance /= 2)                                         \
+            value = combined(value, gn_shuffle_xor(value, distance));                                       \
+        return value;                                                                                       \
+    }                                                                                                       \
+    template <typename T>                                                                                   \
+    GN_DEVICE T gn_warp_##name(T value) { return gn_group_##name<32>(value); }                              \
+    template <typename T>                                                                                   \
+    GN_DEVICE T gn_block_##name(T value, T *shared)                                                         \
+    {                                                                                                       \
+        value = gn_warp_##name(value);                                                                      \
+        if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;                                        \
+        gn_barrier();                                                                                       \
+        T result = shared[0];                                                                               \
+        for (unsigned warp = 1; warp < blockDim.x / 32; warp++) result = combined(result, shared[warp]);    \
+        gn_barrier();                                                                                       \
+        return result;                                                                                      \
+    }
+
+GN_REDUCTION(sum, gn_added)
+GN_REDUCTION(product, gn_multiplied)
+GN_REDUCTION(max, gn_larger)
+GN_REDUCTION(min, gn_smaller)
+
+#undef GN_REDUCTION
+
+/* Whether a value at a place is to be preferred to another as the largest: NaN to numbers, the first among equals. */
+template <typename T, typename P>
+GN_DEVICE bool gn_precedes(T value, P place, T other, P other_place)
+{
+    const bool value_is_nan = value != value, other_is_nan = other != other;
+    const bool same = value == other || (value_is_nan && other_is_nan);
+    return same ? place < other_place : value_is_nan || value > other;
+}
+
+/* Put the largest value and its place where each thread has its own. */
+template <int WIDTH, typename T, typename P>
+GN_DEVICE void gn_group_argmax(T &value, P &place)
+{
+    for (int distance = WIDTH / 2; distance > 0; distance /= 2) {
+        const T other = gn_shuffle_xor(value, distance);
+        const P other_place = gn_shuffle_xor(place, distance);
+        if (gn_precedes(other, other_place, value, place)) {
+            value = other;
+            place = other_place;
+        }
+    }
+}
+
+template <typename T, typename P>
+GN_DEVICE void gn_warp_argmax(T &value, P &place) { gn_group_argmax<32>(value, place); }
+
+template <typename T, typename P>
+GN_DEVICE void gn_block_argmax(T &value, P &place, T *shared, P *shared_places)
+{
+    gn_warp_argmax(value, place);
+    if (threadIdx.x % 32 == 0) {
+        shared[threadIdx.x / 32] = value;
+        shared_places[threadIdx.x / 32] = place;
+    }
+    gn_barrier();
+    for (unsigned warp = 0; warp < blockDim.x / 32; warp++) {
+        if (gn_precedes(shared[warp], shared_places[warp], value, place)) {
+            value = shared[warp];
+            place = shared_places[warp];
+        }
+    }
+    gn_barrier();
+}

@@ -1,0 +1,155 @@
+"""Join units that run as one kernel: a launch costs more than the arithmetic of most of them.
+
+Before: a max-pool and its positions; a loss and the softmax of its gradient; for each variable an optimiser's new
+velocity, its assign and the weight's update.
+After: one kernel for each pair; one for all updates of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import networkx
+
+from graphnn.compiler.schedule.form import Schedule, write_edges
+from graphnn.compiler.targets.cuda.bodies import leaves
+from graphnn.compiler.targets.cuda.rules import paired
+from graphnn.compiler.targets.cuda.units import Unit, readers_of, value_behind, written_variables
+from graphnn.ops.node import Node
+from graphnn.ops.state import Assign
+
+LARGEST_PART = 64
+"""Nodes of a part at most."""
+
+MOST_POINTERS = 400
+"""Pointers that a kernel is given at most: all its parameters have to fit into 4 kB."""
+
+
+def merge_units(units: Sequence[Unit], schedule: Schedule) -> list[Unit]:
+    """Return the units with those joined that can run as one, in an order that they can run in."""
+    position = {node: place for place, node in enumerate(schedule.nodes)}
+    graph = _dependencies(units, schedule)
+    _merge_pairs(units, graph)
+    _merge_updates(units, graph, schedule, position)
+    return list(networkx.lexicographical_topological_sort(graph, key=lambda unit: position[unit.root]))
+
+
+def _merge_pairs(units: Sequence[Unit], graph: networkx.DiGraph[Unit]) -> None:
+    """Join two nodes that one kernel computes from the same first input."""
+    waiting: dict[Node, list[Unit]] = {}
+    for unit in units:
+        if len(unit.nodes) != 1 or not unit.anchors or not unit.root.inputs:
+            continue
+        others = waiting.setdefault(unit.root.inputs[0], [])
+        for other in others:
+            pair = paired(other.root, unit.root)
+            if pair is not None and not networkx.has_path(graph, other, unit):
+                _replace(graph, (other, unit), Unit("anchored", pair, pair, pair))
+                others.remove(other)
+                break
+        else:
+            others.append(unit)
+
+
+def _merge_updates(
+    units: Sequence[Unit], graph: networkx.DiGraph[Unit], schedule: Schedule, position: dict[Node, int]
+) -> None:
+    """Join what only leads to assigns: by variable into parts, and these into kernels."""
+    kept = {value_behind(node) for node in schedule.subgraph.fetches} | set(schedule.subgraph.updates)
+    updates = _updates(units, kept)
+    for unit in [unit for unit in units if unit in updates]:
+        _join_readers(unit, graph, updates, kept, position)
+    parts = [unit for unit in graph if unit in updates and not graph.out_degree(unit) and _is_safe(unit)]
+    for bundle in _bundles(sorted(parts, key=lambda unit: position[unit.root])):
+        if len(bundle) > 1:
+            nodes = tuple(node for part in bundle for node in part.nodes)
+            outputs = tuple(node for part in bundle for node in part.outputs)
+            _replace(graph, bundle, Unit("pointwise", nodes, outputs, parts=tuple(bundle)))
+
+
+def _dependencies(units: Sequence[Unit], schedule: Schedule) -> networkx.DiGraph[Unit]:
+    """Return which unit has to run before which: by what it makes, or reads before another writes it."""
+    owner = {node: unit for unit in units for node in unit.nodes}
+    graph: networkx.DiGraph[Unit] = networkx.DiGraph()
+    graph.add_nodes_from(units)
+    for unit in units:
+        made = (owner.get(value_behind(given)) for given in unit.values_read)
+        graph.add_edges_from((before, unit) for before in made if before is not None)
+    for reader, write in write_edges(schedule.subgraph):
+        before = owner.get(reader)
+        if before is not None and before is not owner[write]:
+            graph.add_edge(before, owner[write])
+    return graph
+
+
+def _updates(units: Sequence[Unit], kept: set[Node]) -> set[Unit]:
+    """Return the pointwise units without a batch whose results are assigned, or read by such units alone."""
+    readers = readers_of(units)
+    found: set[Unit] = set()
+    for unit in reversed(units):
+        fixed = unit.kind == "pointwise" and not unit.parts and not unit.root.spec.has_batch
+        if fixed and all(
+            isinstance(node.op, Assign)
+            or (node not in kept and readers.get(node) and all(reader in found for reader in readers[node]))
+            for node in unit.outputs
+        ):
+            found.add(unit)
+    return found
+
+
+def _join_readers(
+    unit: Unit, graph: networkx.DiGraph[Unit], updates: set[Unit], kept: set[Node], position: dict[Node, int]
+) -> None:
+    """Join a unit with those of its readers that walk through the same shape, unless something comes in between."""
+    if unit not in graph:
+        return  # joined already
+    for reader in list(graph.successors(unit)):
+        reads_result = any(given in unit.outputs for given in reader.values_read)
+        fits = reader in updates and reads_result and reader.shape == unit.shape and unit.shape != ()
+        if not fits or len(unit.nodes) + len(reader.nodes) > LARGEST_PART:
+            continue
+        if any(other is not reader and networkx.has_path(graph, other, reader) for other in graph.successors(unit)):
+            continue
+        nodes = tuple(sorted({*unit.nodes, *reader.nodes}, key=position.__getitem__))
+        others = (set(graph.successors(unit)) | set(graph.successors(reader))) - {reader}
+        read = {value_behind(given) for other in others for given in other.values_read}
+        outputs = tuple(node for node in nodes if node in kept or node in read)
+        joined = Unit("pointwise", nodes, outputs)
+        if _is_safe(joined):
+            _replace(graph, (unit, reader), joined)
+            updates -= {unit, reader}
+            updates.add(joined)
+            unit = joined
+
+
+def _is_safe(unit: Unit) -> bool:
+    """Whether each number of a variable is read where it is written, or not at all."""
+    written = written_variables(unit)
+    return all(given in written or value_behind(given) not in written for given in unit.values_read) and all(
+        node.shape == given.shape for node in unit.nodes for given in node.inputs if given in written
+    )
+
+
+def _replace(graph: networkx.DiGraph[Unit], old: Iterable[Unit], new: Unit) -> None:
+    """Put one unit in the place of several."""
+    gone = set(old)
+    before = {other for unit in gone for other in graph.predecessors(unit)} - gone
+    after = {other for unit in gone for other in graph.successors(unit)} - gone
+    graph.remove_nodes_from(gone)
+    graph.add_node(new)
+    graph.add_edges_from((other, new) for other in before)
+    graph.add_edges_from((new, other) for other in after)
+
+
+def _bundles(parts: Iterable[Unit]) -> list[list[Unit]]:
+    """Cut parts into runs that one kernel can take."""
+    bundles: list[list[Unit]] = []
+    room = 0
+    for part in parts:
+        pointers = len(leaves(part.nodes)) + len(part.outputs)
+        if not bundles or pointers > room:
+            bundles.append([])
+            room = MOST_POINTERS
+        bundles[-1].append(part)
+        room -= pointers
+    return bundles

@@ -1,0 +1,445 @@
+"""The machine that is a GPU, on a stand-in for CuPy that is late with everything, and on real GPUs by ``-m gpu``."""
+
+import ctypes
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+from cuda_doubles import Card, CudaRuntimeError
+from graphnn.compiler.targets.c.build import BuildError
+from graphnn.compiler.targets.cuda.availability import GpuUnavailableError, describe
+from graphnn.compiler.targets.cuda.cupy_machine import OPTIONS, STAGE_BYTES, CupyMachine, machine
+from graphnn.ops.errors import CompileError
+
+ADD = """
+/* kernel: add - Add */
+extern "C" __global__ void add(const float *x0, const float *x1, float *y0, int n)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n)
+        y0[i] = x0[i] + x1[i];
+}
+/* kernel: count - Assign */
+extern "C" __global__ void count(int *y0, int n)
+{
+    if (threadIdx.x == 0)
+        y0[0] += n;
+}
+"""
+
+
+def floats(address: int, count: int) -> np.ndarray:
+    return np.frombuffer((ctypes.c_float * count).from_address(address), np.float32)
+
+
+def add(x0: int, x1: int, y0: int, n: int) -> None:
+    floats(y0, int(n))[:] = floats(x0, int(n)) + floats(x1, int(n))
+
+
+def count(y0: int, n: int) -> None:
+    floats(y0, 1).view(np.int32)[0] += n
+
+
+@pytest.fixture
+def card() -> Card:
+    return Card({ADD: {"add": add, "count": count}})
+
+
+@pytest.fixture
+def gpu(card: Card) -> CupyMachine:
+    return CupyMachine(card)
+
+
+def test_facts(card: Card, gpu: CupyMachine) -> None:
+    assert (gpu.name, gpu.architecture, gpu.multiprocessors) == ("cuda", 90, 132)
+    assert gpu.memory_bytes == (card.whole, card.whole)
+
+
+@pytest.mark.parametrize("count", [0, 1, STAGE_BYTES - 1, STAGE_BYTES, 3 * STAGE_BYTES + 5])
+def test_what_goes_up_comes_down(gpu: CupyMachine, count: int) -> None:
+    memory = gpu.allocate(count + 8)
+    given = np.random.default_rng(count).integers(0, 256, count, np.uint8)
+    sent = given.copy()
+    gpu.upload(memory.address + 8, sent)
+    sent[:] = 0  # it may be changed at once
+
+    got = np.empty_like(given)
+    gpu.download(memory.address + 8, got)
+
+    np.testing.assert_array_equal(got, given)
+
+
+def test_arrays_of_any_shape_are_copied(gpu: CupyMachine) -> None:
+    memory = gpu.allocate(1000)
+    for given in (np.array(2.5), np.ones((3, 4), bool), np.arange(6.0).reshape(2, 3), np.empty((0, 3), np.float32)):
+        gpu.upload(memory.address, given)
+        got = np.empty_like(given)
+        gpu.download(memory.address, got)
+        np.testing.assert_array_equal(got, given)
+
+
+def test_gaps_are_refused(gpu: CupyMachine) -> None:
+    memory = gpu.allocate(100)
+    array = np.zeros((4, 4), np.uint8)[:, ::2]
+    for copy in (gpu.upload, gpu.download, gpu.upload_later, gpu.download_later):
+        with pytest.raises(ValueError, match="C-contiguous"):
+            copy(memory.address, array)
+
+
+def test_launch(card: Card, gpu: CupyMachine) -> None:
+    kernels = gpu.compile(ADD, ["add"])
+    assert set(kernels) == {"add"}
+    assert card.options == OPTIONS
+    memory = gpu.allocate(2400)
+    x0, x1, y0 = (memory.address + 800 * place for place in range(3))
+    gpu.upload(x0, np.arange(200, dtype=np.float32))
+    gpu.upload(x1, np.full(200, 2, np.float32))
+
+    gpu.launch(kernels["add"], (1, 1, 1), 256, [x0, x1, y0, 200])
+
+    got = np.empty(200, np.float32)
+    gpu.download(y0, got)
+    np.testing.assert_array_equal(got, np.arange(2, 202))
+
+
+def test_recorded_work_runs_only_when_replayed(gpu: CupyMachine) -> None:
+    kernels = gpu.compile(ADD, ["count"])
+    memory = gpu.allocate(4)
+    number, seen = np.zeros(1, np.int32), gpu.pinned(4).view(np.int32)
+    gpu.upload(memory.address, number)
+
+    def work() -> None:
+        gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 3])
+        gpu.download_later(memory.address, seen)
+
+    replay = gpu.record(work)
+    gpu.download(memory.address, number)
+    assert number == 0
+    for expected in (3, 6, 9):
+        replay()
+        gpu.synchronize()
+        assert seen == expected
+
+
+def test_pinned_arrays_are_read_when_their_turn_comes(gpu: CupyMachine) -> None:
+    memory = gpu.allocate(8)
+    feed = gpu.pinned(8)
+    replay = gpu.record(lambda: gpu.upload_later(memory.address, feed))
+    got = np.empty(8, np.uint8)
+    for value in (1, 2):
+        feed[:] = value
+        replay()
+        gpu.download(memory.address, got)
+        np.testing.assert_array_equal(got, value)
+
+
+def test_recordings_keep_what_they_use(gpu: CupyMachine) -> None:
+    memory = gpu.allocate(4)
+    kernels = gpu.compile(ADD, ["count"])
+    zero = gpu.pinned(4)
+    zero[:] = 0
+
+    def work() -> None:
+        gpu.upload_later(memory.address, zero)
+        gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 7])
+
+    replay = gpu.record(work)
+    used = [weakref.ref(zero), weakref.ref(kernels["count"])]
+    del zero, kernels, work
+    gc.collect()
+    assert all(reference() is not None for reference in used)
+
+    number = np.empty(1, np.int32)
+    replay()
+    gpu.download(memory.address, number)
+    assert number == 7
+    del replay
+    gc.collect()
+    assert all(reference() is None for reference in used)
+
+
+def test_pinned_memory_lives_until_its_copy_is_done(gpu: CupyMachine) -> None:
+    memory = gpu.allocate(4)
+    feed = gpu.pinned(4)
+    gpu.upload_later(memory.address, feed)
+    used = weakref.ref(feed)
+    del feed
+    gc.collect()
+    assert used() is not None
+
+    gpu.synchronize()
+    gc.collect()
+    assert used() is None
+
+
+@pytest.mark.parametrize("asked", ["upload", "download", "allocate", "compile", "synchronize", "timed", "record"])
+def test_what_cannot_be_replayed_is_refused_and_the_stream_usable(gpu: CupyMachine, asked: str) -> None:
+    memory = gpu.allocate(8)
+    array = np.zeros(8, np.uint8)
+    calls = {
+        "upload": lambda: gpu.upload(memory.address, array),
+        "download": lambda: gpu.download(memory.address, array),
+        "allocate": lambda: gpu.allocate(1) and None,
+        "compile": lambda: gpu.compile(ADD, []) and None,
+        "synchronize": gpu.synchronize,
+        "timed": lambda: gpu.timed(lambda: None) and None,
+        "record": lambda: gpu.record(lambda: None) and None,
+    }
+    with pytest.raises(CompileError, match="can be recorded"):
+        gpu.record(calls[asked])
+
+    calls[asked]()
+
+
+def test_a_failed_recording_leaves_the_stream_usable(card: Card, gpu: CupyMachine) -> None:
+    kernels = gpu.compile(ADD, ["count"])
+    memory = gpu.allocate(4)
+    number = np.zeros(1, np.int32)
+    gpu.upload(memory.address, number)
+
+    def work() -> None:
+        gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 5])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gpu.record(work)
+    with pytest.raises(CudaRuntimeError):
+        gpu.record(card.streams[0].synchronize)  # CUDA makes the capture invalid
+
+    gpu.record(lambda: gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 4]))()
+    gpu.download(memory.address, number)
+    assert number == 4
+
+
+def test_only_one_thread_records_at_a_time(gpu: CupyMachine) -> None:
+    kernels = gpu.compile(ADD, ["count"])
+    memory = gpu.allocate(4)
+    gpu.upload(memory.address, np.zeros(1, np.int32))
+    other = threading.Thread(target=gpu.launch, args=(kernels["count"], (1, 1, 1), 32, [memory.address, 100]))
+
+    def work() -> None:
+        other.start()
+        gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 1])
+        other.join(0.05)
+        assert other.is_alive()  # it waits for its turn
+
+    replay = gpu.record(work)
+    other.join()
+    replay()
+    replay()
+    number = np.empty(1, np.int32)
+    gpu.download(memory.address, number)
+    assert number == 102
+
+
+def test_time_is_the_devices(card: Card, gpu: CupyMachine) -> None:
+    def slow(n: int) -> None:
+        card.seconds += 0.25
+
+    card.programs = {"slow": {"slow": slow}}
+    kernels = gpu.compile("slow", ["slow"])
+    assert gpu.timed(lambda: gpu.launch(kernels["slow"], (1, 1, 1), 32, [1])) == 0.25
+
+
+def test_memory_is_freed_when_nothing_uses_it(card: Card, gpu: CupyMachine) -> None:
+    kernels = gpu.compile(ADD, ["count"])
+    memory = gpu.allocate(1000)
+    assert (memory.address % 256, memory.nbytes, card.free) == (0, 1000, card.whole - 1000)
+
+    gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 1])
+    del memory
+    gc.collect()
+
+    assert card.free == card.whole
+    assert not card.freed_while_busy
+
+
+def test_memory_that_dies_during_a_recording_is_freed_afterwards(card: Card, gpu: CupyMachine) -> None:
+    memories = [gpu.allocate(1000)]
+    gpu.record(memories.clear)
+    gc.collect()
+    assert card.free == card.whole - 1000
+
+    assert gpu.memory_bytes == (card.whole, card.whole)
+    assert not card.freed_while_busy
+
+
+def test_memory_that_cannot_be_had(gpu: CupyMachine) -> None:
+    with pytest.raises(MemoryError, match=r"can't have 9,999,999,999 bytes of memory.*1,073,741,824 are free"):
+        gpu.allocate(9_999_999_999)
+    with pytest.raises(MemoryError, match="bytes of pinned memory"):
+        gpu.pinned(9_999_999_999)
+    assert gpu.allocate(0).nbytes == 0
+    assert gpu.pinned(0).size == 0
+
+
+BROKEN = """int device;
+/* kernel: k0_relu - Relu */
+int fine;
+/* kernel: k1_add - Add */
+extern "C" __global__ void k1_add(float *y0, int n) { y0[0] = nonsense; }
+/* kernel: k2_mul - Mul */
+"""
+
+
+@pytest.mark.parametrize(
+    ("complaint", "message", "actual"),
+    [
+        (
+            '/tmp/x/1a.cu(5): error: identifier "nonsense" is undefined\n  y0[0] = nonsense;\n\n1 error detected\n',
+            "NVRTC failed on kernel k1_add - Add",
+            'line 5: error: identifier "nonsense" is undefined',
+        ),
+        (
+            "/a(1): warning #177-D: unused\n/a(3): catastrophic error: no\n",
+            "NVRTC failed on kernel k0_relu - Relu",
+            "line 3",
+        ),
+        ("/a(1): error: no\n", "NVRTC failed", "line 1: error: no"),
+        (
+            "ptxas error   : Entry function 'k2_mul' uses too much shared data (0x13880 bytes, 0xc000 max)\n\0",
+            "NVRTC failed on kernel k2_mul",
+            "ptxas error   : Entry function 'k2_mul' uses too much shared data (0x13880 bytes, 0xc000 max)",
+        ),
+        (
+            "nvrtc: error: unrecognized option --x found\n",
+            "NVRTC failed",
+            "nvrtc: error: unrecognized option --x found",
+        ),
+    ],
+)
+def test_compile_errors_name_the_kernel(complaint: str, message: str, actual: str) -> None:
+    gpu = CupyMachine(Card({}, complaint))
+    with pytest.raises(BuildError) as caught:
+        gpu.compile(BROKEN, ["k1_add"])
+    assert caught.value.message == message
+    assert caught.value.actual.startswith(actual)
+    assert caught.value.output == complaint.rstrip("\0\n")
+    assert "report it" in caught.value.hint
+
+
+def test_a_kernel_that_is_not_in_the_program(gpu: CupyMachine) -> None:
+    with pytest.raises(CompileError, match="has no kernel 'subtract'"):
+        gpu.compile(ADD, ["add", "subtract"])
+
+
+def test_text_reaches_the_compiler_as_ascii(card: Card, gpu: CupyMachine) -> None:
+    card.programs = {"// model.py:3: \\xb5 = \\u03b1": {}}
+    assert gpu.compile("// model.py:3: µ = α", []) == {}
+
+
+def runs_here() -> bool:
+    return "runs on" in describe()[-1].finding
+
+
+@pytest.mark.skipif(runs_here(), reason="there is a GPU, and CuPy")
+def test_without_a_gpu_the_error_says_what_is_missing() -> None:
+    with pytest.raises(GpuUnavailableError) as caught:
+        machine()
+    assert caught.value.expected
+    assert caught.value.hint
+    assert __file__ in caught.value.where
+
+
+@pytest.fixture(scope="module")
+def real() -> CupyMachine:
+    return machine()
+
+
+@pytest.mark.gpu
+class TestRealGpu:
+    def test_addition(self, real: CupyMachine) -> None:
+        kernel = real.compile(ADD, ["add"])["add"]
+        count = 3_000_001
+        memory = [real.allocate(4 * count) for _ in range(3)]
+        rng = np.random.default_rng(0)
+        x0, x1 = rng.standard_normal((2, count), np.float32)
+        got = np.empty(count, np.float32)
+        real.upload(memory[0].address, x0)
+        real.upload(memory[1].address, x1)
+
+        real.launch(kernel, (-(-count // 256), 1, 1), 256, [*(part.address for part in memory), count])
+        real.download(memory[2].address, got)
+
+        np.testing.assert_array_equal(got, x0 + x1)
+
+    def test_replay_counts_in_the_cards_memory(self, real: CupyMachine) -> None:
+        kernel = real.compile(ADD, ["count"])["count"]
+        memory = real.allocate(4)
+        seen = real.pinned(4).view(np.int32)
+        real.upload(memory.address, np.zeros(1, np.int32))
+
+        def work() -> None:
+            real.launch(kernel, (1, 1, 1), 32, [memory.address, 3])
+            real.launch(kernel, (1, 1, 1), 32, [memory.address, 4])
+            real.download_later(memory.address, seen)
+
+        replay = real.record(work)
+        for expected in (7, 14, 21):
+            replay()
+            real.synchronize()
+            assert seen == expected
+
+    def test_failed_recordings_leave_the_stream_usable(self, real: CupyMachine) -> None:
+        memory = real.allocate(4)
+        number = np.zeros(1, np.int32)
+        with pytest.raises(CompileError, match="can be recorded"):
+            real.record(lambda: real.upload(memory.address, number))
+        with pytest.raises(real._runtime.CUDARuntimeError):
+            real.record(real._stream.synchronize)
+        real.upload(memory.address, number)
+        kernel = real.compile(ADD, ["count"])["count"]
+        real.record(lambda: real.launch(kernel, (1, 1, 1), 32, [memory.address, 2]))()
+        real.download(memory.address, number)
+        assert number == 2
+
+    def test_out_of_memory(self, real: CupyMachine) -> None:
+        free, whole = real.memory_bytes
+        assert 0 < free <= whole
+        with pytest.raises(MemoryError, match="bytes of memory of the GPU"):
+            real.allocate(2 * whole)
+        assert real.allocate(1000).address % 256 == 0
+
+    def test_memory_comes_back(self, real: CupyMachine) -> None:
+        before, _ = real.memory_bytes
+        memory = real.allocate(1 << 28)
+        assert real.memory_bytes[0] <= before - (1 << 28)
+        del memory
+        assert real.memory_bytes[0] >= before - (1 << 24)
+
+    def test_compile_error(self, real: CupyMachine) -> None:
+        with pytest.raises(BuildError) as caught:
+            real.compile(BROKEN, ["k1_add"])
+        assert caught.value.message == "NVRTC failed on kernel k1_add - Add"
+        assert caught.value.actual == 'line 5: error: identifier "nonsense" is undefined'
+
+    def test_missing_kernel(self, real: CupyMachine) -> None:
+        with pytest.raises(CompileError, match="has no kernel 'subtract'"):
+            real.compile(ADD, ["subtract"])
+
+    def test_timed(self, real: CupyMachine) -> None:
+        assert real.timed(lambda: None) >= 0
+
+    def test_threads_share_it(self, real: CupyMachine) -> None:
+        kernel = real.compile(ADD, ["count"])["count"]
+        memory = real.allocate(4)
+        number = np.zeros(1, np.int32)
+        real.upload(memory.address, number)
+
+        def work() -> None:
+            for _ in range(50):
+                real.record(lambda: real.launch(kernel, (1, 1, 1), 32, [memory.address, 1]))()
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        real.download(memory.address, number)
+        assert number == 200
+
+    def test_one_machine_a_card(self, real: CupyMachine) -> None:
+        assert machine() is machine(0) is real
