@@ -72,6 +72,9 @@ class Network:
     batch: int
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 0.02
+    image_shape: tuple[int, int, int] = IMAGE_SHAPE
+    gain: float = 1.0
+    """By how much the initial weights and biases are larger than usual; deep networks need it to pass anything on."""
 
     @property
     def title(self) -> str:
@@ -86,7 +89,7 @@ class Network:
 
 
 def initial_weights(network: Network, seed: int = 0) -> Arrays:
-    """Return weights and biases by PyTorch's names and layouts, uniform in ±1 / sqrt(inputs of one output)."""
+    """Return weights and biases by PyTorch's names and layouts, uniform in ±gain / sqrt(inputs of one output)."""
     generator = np.random.default_rng(seed)
     weights: Arrays = {}
     for name, layer in network.layers.items():
@@ -101,7 +104,7 @@ def initial_weights(network: Network, seed: int = 0) -> Arrays:
             shape = (layer.out_features, layer.in_features)
         else:
             continue
-        bound = 1 / math.sqrt(math.prod(shape[1:]))
+        bound = network.gain / math.sqrt(math.prod(shape[1:]))
         weights[f"{name}.weight"] = generator.uniform(-bound, bound, shape).astype(np.float32)
         weights[f"{name}.bias"] = generator.uniform(-bound, bound, shape[:1]).astype(np.float32)
     return weights
@@ -127,7 +130,7 @@ def channels_last(network: Network, weights: Arrays) -> Arrays:
 
 def _with_input_shapes(network: Network) -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     """Yield the layers with the shapes of their inputs; `Flatten` leaves (C, H, W) to the layer above it."""
-    shape: tuple[int, ...] = IMAGE_SHAPE
+    shape: tuple[int, ...] = network.image_shape
     for name, layer in network.layers.items():
         yield name, layer, shape
         if isinstance(layer, Conv):

@@ -1,4 +1,4 @@
-"""The parent's side of a competitor's process in the CPU benchmark."""
+"""The parent's side of a worker's process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,35 +24,34 @@ class CompetitorError(Exception):
     """A competitor's process failed; the message is the last line that it wrote."""
 
 
-class CompetitorProcess:
-    """A competitor in a process of its own, held to some processors. A context manager that ends it.
+class WorkerProcess:
+    """A worker in a process of its own. A context manager that ends it.
 
     Parameters
     ----------
-    competitor : Competitor
-        Who.
-    network : str
-        What it trains.
-    threads : int
-        How many it may use; it is also held to as many processors, for peers that can't be told.
-    data : Path
-        The batches: an ``.npz`` file with ``images`` and ``labels``.
-    folder : Path
-        Where what it writes and its caches go.
+    module : str
+        What is run: a module whose program ends in `benchmarks.worker.serve`.
+    arguments : sequence of str
+        Of that program.
+    environment : mapping of str to str
+        Its environment variables.
+    messages : Path
+        The file for what it writes besides answers.
     """
 
-    def __init__(self, competitor: Competitor, network: str, threads: int, data: Path, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._messages = folder / f"{competitor.name}.log"
-        arguments = [competitor.module, competitor.variant, network, str(threads), str(data)]
-        with self._messages.open("a", encoding="utf-8") as messages:
+    def __init__(
+        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], messages: Path
+    ) -> None:
+        messages.parent.mkdir(parents=True, exist_ok=True)
+        self._messages = messages
+        with messages.open("a", encoding="utf-8") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.worker", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 cwd=ROOT,
-                env=_environment(threads, folder / "cache"),
+                env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=messages,
+                stderr=output,
                 text=True,
                 encoding="utf-8",
             )
@@ -65,7 +65,7 @@ class CompetitorProcess:
         return self._busy_while_waiting / self._waited if self._waited else 0.0
 
     def ask(self, command: str, *arguments: object) -> dict[str, Any]:
-        """Have a method of `benchmarks.worker.Worker` called and return its answer."""
+        """Have a method of the worker called and return its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._waited += time.perf_counter() - self._answered
@@ -101,6 +101,32 @@ class CompetitorProcess:
         # Nothing that it could still do at its end is of use, and some libraries take their time there.
         self._process.kill()
         self._process.communicate()
+
+
+class CompetitorProcess(WorkerProcess):
+    """A competitor of the CPU benchmark, held to some processors.
+
+    Parameters
+    ----------
+    competitor : Competitor
+        Who.
+    network : str
+        What it trains.
+    threads : int
+        How many it may use; it is also held to as many processors, for peers that can't be told.
+    data : Path
+        The batches: an ``.npz`` file with ``images`` and ``labels``.
+    folder : Path
+        Where what it writes and its caches go.
+    """
+
+    def __init__(self, competitor: Competitor, network: str, threads: int, data: Path, folder: Path) -> None:
+        super().__init__(
+            "benchmarks.worker",
+            [competitor.module, competitor.variant, network, str(threads), str(data)],
+            _environment(threads, folder / "cache"),
+            folder / f"{competitor.name}.log",
+        )
 
 
 def _environment(threads: int, cache: Path) -> dict[str, str]:

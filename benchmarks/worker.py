@@ -88,8 +88,18 @@ def _peak_bytes() -> int:
     return next(int(row.split()[1]) for row in rows if row.startswith("VmHWM:")) * 1024
 
 
-def serve(worker: Worker, answers: int) -> None:
-    """Answer commands until there are no more; each answer tells the processor time that the wait before it took."""
+def own_output() -> int:
+    """Return standard output for the answers alone: what libraries print must not get between them."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    return answers
+
+
+def serve(worker: object, answers: int) -> None:
+    """Answer commands, the names of methods, until there are no more.
+
+    Each answer tells the processor time that the wait before it took.
+    """
     with os.fdopen(answers, "w", encoding="utf-8") as output:
         idle_since = time.process_time()
         for line in sys.stdin:
@@ -105,8 +115,7 @@ def main() -> None:
     """Take the settings from the command line and serve."""
     module, variant, network, threads, data = sys.argv[1:]
     hold_to(int(threads))
-    answers = os.dup(1)
-    os.dup2(2, 1)  # what libraries print must not get between the answers
+    answers = own_output()
     serve(Worker(module, variant, network, int(threads), data), answers)
 
 

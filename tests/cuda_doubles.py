@@ -94,6 +94,7 @@ class Stream:
         card.streams.append(self)
 
     def ask(self, work: Callable[[], None]) -> None:
+        self.card.check_current()
         (self.queue if self.captured is None else self.captured).append(work)
 
     def run_until(self, work: Callable[[], None] | None) -> None:
@@ -158,6 +159,7 @@ class Block:
     """Memory of the card, which lies in the host's."""
 
     def __init__(self, card: Card, nbytes: int) -> None:
+        card.check_current()
         if nbytes > card.free:
             raise CudaRuntimeError(2)
         self.card = card
@@ -178,7 +180,7 @@ class Device:
 
     def __init__(self, card: Card, number: int) -> None:
         self.card = card
-        self.number = number
+        self.number = card.number = number
 
     def __enter__(self) -> Device:
         self.card.current.append(self.number)
@@ -205,6 +207,7 @@ class Card:
         self.free = self.whole = whole
         self.seconds = 0.0
         self.streams: list[Stream] = []
+        self.number = 0
         self.current = [0]
         self.freed_while_busy = False
         self.options: tuple[str, ...] = ()
@@ -214,7 +217,7 @@ class Card:
             memcpyHostToDevice=1,
             memcpyDeviceToHost=2,
             memcpyAsync=self._copy,
-            memGetInfo=lambda: (self.free, self.whole),
+            memGetInfo=self._memory_info,
             streamEndCapture=lambda _: id(self.streams[0].end()),
             graphDestroy=lambda _: None,
             runtimeGetVersion=lambda: 13010,
@@ -232,10 +235,22 @@ class Card:
             nvrtc=SimpleNamespace(getVersion=lambda: self.nvrtc()),
         )
 
+    def check_current(self) -> None:
+        """Require that CUDA's current device is this one."""
+        assert self.current[-1] == self.number
+
+    def _memory_info(self) -> tuple[int, int]:
+        self.check_current()
+        return self.free, self.whole
+
     def _copy(self, target: int, source: int, nbytes: int, kind: int, stream: int) -> None:
         assert kind in (1, 2)
         assert stream == self.streams[0].ptr
-        self.streams[0].ask(lambda: ctypes.memmove(target, source, nbytes) and None)
+
+        def copy() -> None:
+            ctypes.memmove(target, source, nbytes)
+
+        self.streams[0].ask(copy)
 
     def _pinned(self, nbytes: int) -> bytearray:
         if nbytes > self.whole:

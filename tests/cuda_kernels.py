@@ -69,6 +69,11 @@ class Case:
         """The inputs of the nodes."""
         return self.nodes[0].inputs
 
+    @property
+    def workspace(self) -> int:
+        """Bytes of the workspace that the instances share."""
+        return max(instance.workspace for instance in self.instances)
+
     def given(self, batch: int) -> list[np.ndarray]:
         """Return the inputs of a run, as they are stored."""
         parts = (x[_bounds(node.shape, batch)] for node, x in zip(self.inputs, self.values, strict=True))
@@ -130,8 +135,9 @@ def program(cases: Iterable[Case], index: str = "int") -> tuple[str, list[list[s
 def _case_text(each: Case, names: Sequence[str]) -> str:
     reads = [f"const {stored_type(node.dtype)} *__restrict__ x{i}" for i, node in enumerate(each.inputs)]
     writes = [f"{stored_type(node.dtype)} *y{i}" for i, node in enumerate(each.nodes)]
-    parameters = ", ".join([*reads, *writes, "int n"])
-    arguments = ", ".join([*(f"x{i}" for i in range(len(reads))), *(f"y{i}" for i in range(len(writes))), "n"])
+    room = [f"{working_type(each.nodes[-1].dtype)} *w0"] if each.workspace else []
+    parameters = ", ".join([*reads, *writes, *room, "int n"])
+    arguments = ", ".join(parameter.split()[-1].lstrip("*") for parameter in parameters.split(", "))
     lines = []
     stores = {}
     for place, node in enumerate(each.nodes):
@@ -142,7 +148,6 @@ def _case_text(each: Case, names: Sequence[str]) -> str:
         ]
         stores[f"STORE{place or ''}(i, value)"] = f"{function}(ARGUMENTS, (i), (value))"
     for name, instance in zip(names, each.instances, strict=True):
-        assert instance.workspace == 0
         defines = {"NAME": name, "PARAMETERS": parameters, "ARGUMENTS": arguments, **stores, **instance.defines}
         lines += [f"#define {key} {value}" for key, value in defines.items()]
         lines += [(FOLDER / instance.file).read_text()]
@@ -168,7 +173,8 @@ class Runner:
         memories = [machine.allocate(array.nbytes) for array in (*given, *results)]
         for memory, array in zip(memories, given, strict=False):
             machine.upload(memory.address, array)
-        addresses = [memory.address for memory in memories]
+        room = [machine.allocate(each.workspace)] if each.workspace else []
+        addresses = [memory.address for memory in (*memories, *room)]
         for name, instance in zip(self.names[number], each.instances, strict=True):
             x, y, z = (blocks.count(batch) for blocks in instance.grid)
             machine.launch(self.kernels[name], (x, y, z), instance.threads, [*addresses, batch])
@@ -224,6 +230,7 @@ def check_with_nvcc(text: str, architecture: int, folder: Path) -> None:
         [*command, "-o", "program.cubin", "program.cu"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = re.findall(r"for '(\w+)' for.*?\n.*?\n.*?(\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
+    found = re.findall(r"function '(\w+)' for.*\n.*\n.*, (\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
     assert len(found) == text.count("GN_KERNEL(") - HEADERS.count("GN_KERNEL("), done.stderr
-    assert not [name for name, stores, loads in found if stores != "0" or loads != "0"]
+    spilling = [name for name, stores, loads in found if stores != "0" or loads != "0"]
+    assert not spilling, f"{spilling} spill registers:\n{done.stderr}"

@@ -10,7 +10,6 @@ import graphnn as gn
 from benchmarks.networks import (
     BETAS,
     EPSILON,
-    IMAGE_SHAPE,
     MOMENTUM,
     Activation,
     Arrays,
@@ -31,11 +30,11 @@ class GraphnnTraining:
 
     def __init__(self, network: Network, weights: Arrays, threads: int) -> None:
         with gn.Graph() as graph:
-            self._images = gn.placeholder("images", (None, *IMAGE_SHAPE))
+            self._images = gn.placeholder("images", (None, *network.image_shape))
             self._labels = gn.placeholder("labels", (None,), "int32")
-            logits = nn.Sequential({name: _layer(layer) for name, layer in network.layers.items()})(self._images)
+            logits = nn.Sequential({name: layer_of(layer) for name, layer in network.layers.items()})(self._images)
             loss = ops.cross_entropy(logits, self._labels)
-            updates = _optimizer(network).minimize(loss)
+            updates = optimizer_of(network).minimize(loss)
         for name, value in weights.items():
             graph.set_value(graph[name], value)
         self.executor = Executor(loss, updates, device="cpu", max_batch=network.batch, threads=threads)
@@ -56,7 +55,8 @@ def start(network: Network, weights: Arrays, threads: int, variant: str) -> Trai
     return GraphnnTraining(network, weights, threads)
 
 
-def _layer(layer: Layer) -> nn.Module:
+def layer_of(layer: Layer) -> nn.Module:
+    """Return a layer of a network."""
     match layer:
         case Conv():
             return nn.Conv2d(
@@ -80,7 +80,8 @@ def _layer(layer: Layer) -> nn.Module:
             return nn.Flatten()
 
 
-def _optimizer(network: Network) -> optim.Optimizer:
+def optimizer_of(network: Network) -> optim.Optimizer:
+    """Return the network's optimiser."""
     if network.optimizer == "adam":
         return optim.Adam(network.learning_rate, BETAS, EPSILON)
     return optim.SGD(network.learning_rate, momentum=MOMENTUM)

@@ -35,15 +35,15 @@ class JaxTraining:
         self._last = last
         chosen = channels_last(network, weights) if last else weights
         self._weights: Weights = {name: jnp.array(value) for name, value in chosen.items()}
-        self._state = _initial_state(network, self._weights)
+        self._state = initial_state(network, self._weights)
 
         def step(weights: Weights, state: Any, images: Any, labels: Any) -> tuple[Weights, Any, Any]:
             def loss_of(weights: Weights) -> Any:
-                logs = jax.nn.log_softmax(_logits(network, weights, images, last))
+                logs = jax.nn.log_softmax(logits_of(network, weights, images, last))
                 return -jnp.take_along_axis(logs, labels[:, None], axis=1).mean()
 
             loss, gradients = jax.value_and_grad(loss_of)(weights)
-            return *_updated(network, weights, state, gradients), loss
+            return *updated(network, weights, state, gradients), loss
 
         self._step = jax.jit(step, donate_argnums=(0, 1))
 
@@ -68,7 +68,8 @@ def start(network: Network, weights: Arrays, threads: int, variant: str) -> Trai
     return JaxTraining(network, weights, last=variant == "channels-last")
 
 
-def _logits(network: Network, weights: Weights, x: Any, last: bool) -> Any:
+def logits_of(network: Network, weights: Weights, x: Any, last: bool) -> Any:
+    """Return the network's outputs for images in either layout."""
     for name, layer in network.layers.items():
         match layer:
             case Conv():
@@ -104,14 +105,16 @@ def _pooled(x: Any, layer: Pool, last: bool) -> Any:
     return lax.reduce_window(x, 0.0, lax.add, window, window, "VALID") / layer.window**2
 
 
-def _initial_state(network: Network, weights: Weights) -> Any:
+def initial_state(network: Network, weights: Weights) -> Any:
+    """Return the optimiser's state before the first step."""
     # Nothing may be shared: what is donated is donated once.
     if network.optimizer == "adam":
         return jnp.zeros(()), jax.tree.map(jnp.zeros_like, weights), jax.tree.map(jnp.zeros_like, weights)
     return jax.tree.map(jnp.zeros_like, weights)
 
 
-def _updated(network: Network, weights: Weights, state: Any, gradients: Weights) -> tuple[Weights, Any]:
+def updated(network: Network, weights: Weights, state: Any, gradients: Weights) -> tuple[Weights, Any]:
+    """Return weights and state after the optimiser's step."""
     rate = network.learning_rate
     if network.optimizer == "sgd":
         momentum = jax.tree.map(lambda m, g: MOMENTUM * m + g, state, gradients)

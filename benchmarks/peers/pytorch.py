@@ -29,12 +29,8 @@ class TorchTraining:
     def __init__(self, network: Network, weights: Arrays, memory_format: Any, compiled: bool) -> None:
         self.about = f"PyTorch {torch.__version__}"
         self._memory_format = memory_format
-        model = torch.nn.Sequential()
-        for name, layer in network.layers.items():
-            model.add_module(name, _layer(layer))
-        model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-        model = model.to(memory_format=memory_format)
-        self._optimizer = _optimizer(network, model.parameters())
+        model = model_of(network, weights).to(memory_format=memory_format)
+        self._optimizer = optimizer_of(network, model.parameters())
 
         def loss_of(images: Any, labels: Any) -> Any:
             return torch.nn.functional.cross_entropy(model(images), labels)
@@ -64,6 +60,15 @@ def start(network: Network, weights: Arrays, threads: int, variant: str) -> Trai
     return TorchTraining(network, weights, memory_format, compiled=variant.startswith("compile"))
 
 
+def model_of(network: Network, weights: Arrays) -> Any:
+    """Return the network as a `torch.nn.Sequential`."""
+    model = torch.nn.Sequential()
+    for name, layer in network.layers.items():
+        model.add_module(name, _layer(layer))
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    return model
+
+
 def _layer(layer: Layer) -> Any:
     nn = torch.nn
     match layer:
@@ -89,7 +94,8 @@ def _layer(layer: Layer) -> Any:
             return nn.Flatten()
 
 
-def _optimizer(network: Network, parameters: Any) -> Any:
+def optimizer_of(network: Network, parameters: Any) -> Any:
+    """Return the network's optimiser, fused."""
     if network.optimizer == "adam":
         return torch.optim.Adam(parameters, network.learning_rate, BETAS, EPSILON, fused=True)
     return torch.optim.SGD(parameters, network.learning_rate, MOMENTUM, fused=True)

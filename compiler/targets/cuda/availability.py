@@ -277,7 +277,7 @@ class _Survey:
         return NoGpuError(
             f"there is no card {index} that this process may use" if self.cards else "no card is visible",
             expected="an NVIDIA GPU",
-            actual=f"{len(self.cards)} cards" + ("" if visible is None else f", CUDA_VISIBLE_DEVICES={visible!r}"),
+            actual=f"{len(self.cards)} visible" + ("" if visible is None else f", CUDA_VISIBLE_DEVICES={visible!r}"),
             hint=hint,
         )
 

@@ -23,8 +23,10 @@ from graphnn.compiler.targets.cuda.elements import (
 from graphnn.compiler.targets.cuda.units import is_repeated
 from graphnn.compiler.targets.cuda.walks import Strides, Walk, view_strides
 from graphnn.ops.broadcasting import Cast
+from graphnn.ops.index import OneHot
 from graphnn.ops.node import Node
 from graphnn.ops.reduce import Size
+from graphnn.ops.shape import BroadcastTo, Reshape
 from graphnn.ops.spec import Shape, product
 from graphnn.ops.state import Assign, Constant
 
@@ -54,6 +56,8 @@ class Operand:
 class Body:
     """Statements that compute values for one element.
 
+    A one-hot row need not be in memory: its indices are loaded, and compared with the place along the last axis.
+
     Attributes
     ----------
     lines : list of str
@@ -65,11 +69,14 @@ class Body:
     lines: list[str] = field(default_factory=list)
     known: dict[Node, str] = field(default_factory=dict)
 
-    def load(self, operands: Mapping[Node, Operand], walk: Walk, index: str, prefix: str = "c") -> None:
-        """Load one element of each operand; the walk's operands come in the same order."""
-        self.lines += walk.statements(index, prefix)
-        for number, (node, operand) in enumerate(operands.items()):
-            self.known[node] = self._declare("v", node, operand.load(walk.place(number, index, prefix)))
+    def load(self, reads: Mapping[Node, Operand], places: Sequence[str]) -> None:
+        """Load one element of each operand, which lies at a place; after the places come those along last axes."""
+        axes = iter(places[len(reads) :])
+        for (node, operand), place in zip(reads.items(), places[: len(reads)], strict=True):
+            value = operand.load(place)
+            if is_told_by(node, operand):
+                value = f"({value_type(node.dtype)})({value} == {next(axes)})"
+            self.known[node] = self._declare("v", node, value)
 
     def compute(self, nodes: Iterable[Node]) -> None:
         """Compute nodes, each after its inputs."""
@@ -83,6 +90,8 @@ class Body:
         match node.op:
             case Assign():
                 text = self.value(node.inputs[1])
+            case BroadcastTo() | Reshape():  # of a repeated scalar: others are loaded
+                text = self.value(node.inputs[0])
             case Constant():
                 text = literal(node.op.value.item(), computed_dtype(node.dtype))
             case Size():
@@ -117,9 +126,22 @@ def leaves(nodes: Sequence[Node], known: Iterable[Node] = ()) -> tuple[Node, ...
     return tuple(found)
 
 
-def walk_over(shape: Shape, operands: Iterable[Operand]) -> Walk:
-    """Return the walk of operands through a shape that each broadcasts to."""
-    return Walk.through(shape, [view_strides(operand.view, shape) for operand in operands])
+def is_told_by(node: Node, operand: Operand) -> bool:
+    """Whether an operand holds the indices of one-hot rows, not the rows."""
+    return isinstance(node.op, OneHot) and operand.view.spec.rank < node.rank
+
+
+def strides_over(shape: Shape, reads: Mapping[Node, Operand]) -> list[Strides]:
+    """Return the strides of each read value over a shape, then one that counts the last axis of each one-hot row."""
+    found: list[Strides] = []
+    counting: list[Strides] = []
+    for node, operand in reads.items():
+        if is_told_by(node, operand):
+            found.append((*view_strides(operand.view, shape[:-1]), 0))
+            counting.append((0,) * (len(shape) - 1) + (1,))
+        else:
+            found.append(view_strides(operand.view, shape))
+    return [*found, *counting]
 
 
 def pointwise_lines(
@@ -131,15 +153,16 @@ def pointwise_lines(
     index: str,
 ) -> list[str]:
     """Return the statements that compute the element with a row-major index and store what leaves the kernel."""
-    walk = walk_over(shape, [*reads.values(), *writes.values()])
-    body = Body(known=dict(known))
-    body.load(reads, walk, index)
+    strides = strides_over(shape, reads)
+    results = [view_strides(operand.view, shape) for operand in writes.values()]
+    walk = Walk.through(shape, [*strides, *results])
+    body = Body(walk.statements(index), dict(known))
+    body.load(reads, [walk.place(number, index) for number in range(len(strides))])
     body.compute(nodes)
     stores = [
-        operand.store(walk.place(len(reads) + number, index), body.value(node))
+        operand.store(walk.place(len(strides) + number, index), body.value(node))
         for number, (node, operand) in enumerate(writes.items())
     ]
-
     return [*body.lines, *stores]
 
 
@@ -149,14 +172,11 @@ def term_lines(
     """Return statements and the value that a reduction takes in: element ``r`` of those that make its result ``o``."""
     shape = anchor.inputs[0].shape
     kept = [axis for axis in range(len(shape)) if axis not in axes]
-    strides = [view_strides(operand.view, shape) for operand in reads.values()]
+    strides = strides_over(shape, reads)
     outer = _partial_walk(shape, strides, kept)
     inner = _partial_walk(shape, strides, axes)
-    body = Body()
-    body.lines += [*outer.statements("o", "c"), *inner.statements("r", "d")]
-    for number, (node, operand) in enumerate(reads.items()):
-        place = f"{outer.place(number, 'o', 'c')} + {inner.place(number, 'r', 'd')}"
-        body.known[node] = operand.load(place)
+    body = Body([*outer.statements("o", "c"), *inner.statements("r", "d")])
+    body.load(reads, [f"{outer.place(k, 'o', 'c')} + {inner.place(k, 'r', 'd')}" for k in range(len(strides))])
     body.compute(nodes)
     return body.lines, body.value(anchor.inputs[0])
 

@@ -16,7 +16,7 @@ from graphnn.compiler.targets.cuda.lowering import Lowered, Places, kernels_of, 
 from graphnn.compiler.targets.cuda.merge import merge_units
 from graphnn.compiler.targets.cuda.reductions import register_type
 from graphnn.compiler.targets.cuda.rules.products import takes_gaps
-from graphnn.compiler.targets.cuda.units import Unit, units_of, value_behind, value_inputs
+from graphnn.compiler.targets.cuda.units import Unit, is_told, units_of, value_behind, value_inputs
 from graphnn.ops.node import Node
 from graphnn.ops.reduce import Reduction
 from graphnn.ops.slicing import Concat
@@ -130,6 +130,8 @@ class _Placement:
 
     def _readable(self, unit: Unit, node: Node, place: int) -> View:
         """Return where a kernel reads a value: a copy where the value has gaps that it can't step over."""
+        if is_told(node) and node not in self.builder.views:
+            return self.view(node.inputs[0])
         view = self.view(node)
         anchor = unit.anchors[-1] if unit.anchors else None
         if (

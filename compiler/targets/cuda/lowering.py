@@ -278,13 +278,13 @@ def _store_functions(unit: Unit, name: str, places: Places, reads: Mapping[Node,
     """Return the functions that take an anchor's result for one element, go on from there, and store."""
     text: list[str] = []
     for place, anchor in enumerate(reversed(unit.anchors)):
-        last = place == 0
-        nodes = unit.after if last else ()
-        writes = {
-            node: operand for node, operand in places.results.items() if node is anchor or (last and node in nodes)
-        }
-        value = rounded("value", anchor.dtype) if last and nodes else f"({value_type(anchor.dtype)})value"
-        lines = pointwise_lines(anchor.shape, nodes, reads if last else {}, writes, {anchor: value}, "i")
+        nodes = unit.after_anchor(anchor)
+        needed = leaves(nodes, unit.anchors)
+        chosen = {node: operand for node, operand in reads.items() if node in needed}
+        writes = {node: operand for node, operand in places.results.items() if node is anchor or node in nodes}
+        value = rounded("value", anchor.dtype) if nodes else f"({value_type(anchor.dtype)})value"
+        shape = nodes[-1].shape if nodes else anchor.shape  # a reshaped result has its elements in the same order
+        lines = pointwise_lines(shape, nodes, chosen, writes, {anchor: value}, "i")
         text += [
             f"GN_DEVICE void {name}_store{place}({places.parameters}, INDEX i, {register_type(anchor.dtype)} value)",
             "{",

@@ -1,8 +1,8 @@
 """Join units that run as one kernel: a launch costs more than the arithmetic of most of them.
 
-Before: a max-pool and its positions; a loss and the softmax of its gradient; for each variable an optimiser's new
-velocity, its assign and the weight's update.
-After: one kernel for each pair; one for all updates of a step.
+Before: a max-pool and its positions; a loss and the softmax of its gradient; what is done with their results, element
+by element; for each variable an optimiser's new velocity, its assign and the weight's update.
+After: one kernel for each pair and its epilogue; one for all updates of a step.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from graphnn.compiler.targets.cuda.bodies import leaves
 from graphnn.compiler.targets.cuda.rules import paired
 from graphnn.compiler.targets.cuda.units import Unit, readers_of, value_behind, written_variables
 from graphnn.ops.node import Node
+from graphnn.ops.shape import Reshape
+from graphnn.ops.slicing import Concat
 from graphnn.ops.state import Assign
 
 LARGEST_PART = 64
@@ -30,7 +32,8 @@ def merge_units(units: Sequence[Unit], schedule: Schedule) -> list[Unit]:
     position = {node: place for place, node in enumerate(schedule.nodes)}
     graph = _dependencies(units, schedule)
     _merge_pairs(units, graph)
-    _merge_updates(units, graph, schedule, position)
+    _merge_epilogues(graph, schedule)
+    _merge_updates(list(graph), graph, schedule, position)
     return list(networkx.lexicographical_topological_sort(graph, key=lambda unit: position[unit.root]))
 
 
@@ -49,6 +52,50 @@ def _merge_pairs(units: Sequence[Unit], graph: networkx.DiGraph[Unit]) -> None:
                 break
         else:
             others.append(unit)
+
+
+def _merge_epilogues(graph: networkx.DiGraph[Unit], schedule: Schedule) -> None:
+    """Join pointwise units with the anchor whose result they alone read, element by element."""
+    fetched = {value_behind(node) for node in schedule.subgraph.fetches}
+    for unit in [unit for unit in graph if unit.kind == "anchored" and not isinstance(unit.root.op, Concat)]:
+        joined = unit
+        for anchor in unit.anchors:
+            readers = [
+                other
+                for other in graph.successors(joined)
+                if any(value_behind(given) is anchor for given in other.values_read)
+            ]
+            if anchor in joined.outputs and anchor not in fetched and len(readers) == 1:
+                joined = _with_epilogue(joined, anchor, readers[0], graph)
+
+
+def _with_epilogue(unit: Unit, anchor: Node, reader: Unit, graph: networkx.DiGraph[Unit]) -> Unit:
+    """Return a unit and the reader of one of its results as one, or the unit alone where they do not fit."""
+    read = [given for given in reader.values_read if value_behind(given) in unit.nodes]
+    shown = _reshapes(read[0], anchor) if len(read) == 1 else None
+    alike = reader.kind == "pointwise" and len({node.shape for node in reader.nodes}) == 1
+    around = (other for other in graph.successors(unit) if other is not reader)
+    if shown is None or not alike or reader.shape != read[0].shape:
+        return unit
+    if any(networkx.has_path(graph, other, reader) for other in around):
+        return unit
+    outputs = (*(node for node in unit.outputs if node is not anchor), *reader.outputs)
+    joined = Unit("anchored", (*unit.nodes, *shown, *reader.nodes), outputs, unit.anchors)
+    if len(joined.nodes) > LARGEST_PART or not _is_safe(joined):
+        return unit
+    _replace(graph, (unit, reader), joined)
+    return joined
+
+
+def _reshapes(node: Node, anchor: Node) -> tuple[Node, ...] | None:
+    """Return the reshapes that lead from an anchor to a node, which keep the elements in order; None for other views."""
+    found: tuple[Node, ...] = ()
+    while node is not anchor:
+        if not isinstance(node.op, Reshape):
+            return None
+        found = (node, *found)
+        node = node.inputs[0]
+    return found
 
 
 def _merge_updates(

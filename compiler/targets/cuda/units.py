@@ -16,10 +16,12 @@ from graphnn.compiler.schedule.form import Schedule
 from graphnn.compiler.targets.c.expressions import is_in_table
 from graphnn.compiler.targets.cuda.rules import has_rule
 from graphnn.ops.errors import ShapeError
+from graphnn.ops.index import OneHot
 from graphnn.ops.node import Node
 from graphnn.ops.reduce import Reduction, Size
+from graphnn.ops.shape import BroadcastTo, Reshape
 from graphnn.ops.spec import Shape, product
-from graphnn.ops.state import Assign, Constant, Variable
+from graphnn.ops.state import Assign, Constant, Placeholder, Variable
 
 Kind = Literal["pointwise", "anchored", "host"]
 
@@ -81,6 +83,15 @@ class Unit:
         leading = _leading_to(self.anchors, self.nodes)
         return tuple(node for node in self.nodes if node not in leading)
 
+    def after_anchor(self, anchor: Node) -> tuple[Node, ...]:
+        """Return the pointwise nodes that work on one anchor's result, and what leads to them."""
+        behind = {anchor}
+        for node in self.after:
+            if any(given in behind for given in value_inputs(node)):
+                behind.add(node)
+        leading = _leading_to(behind - {anchor}, self.after)
+        return tuple(node for node in self.after if node in leading)
+
     @property
     def values_read(self) -> tuple[Node, ...]:
         """What the unit reads from outside, each once; a variable that is only assigned is not read."""
@@ -102,12 +113,19 @@ def is_pointwise(node: Node) -> bool:
 
 
 def is_repeated(node: Node) -> bool:
-    """Whether a node is a scalar that is so cheap to compute that each of its readers does."""
+    """Whether a node is one number that is so cheap to compute that each of its readers does."""
     if isinstance(node.op, Size):
         return True
+    if isinstance(node.op, BroadcastTo | Reshape):
+        return is_repeated(node.inputs[0])
     if isinstance(node.op, Constant):
         return node.spec.shape == ()
     return node.shape == () and is_in_table(node.op) and all(is_repeated(given) for given in node.inputs)
+
+
+def is_told(node: Node) -> bool:
+    """Whether each reader can tell an element from where it stands: that of a one-hot row, from fed indices."""
+    return isinstance(node.op, OneHot) and isinstance(value_behind(node.inputs[0]).op, Placeholder | Constant)
 
 
 def value_behind(node: Node) -> Node:
@@ -180,15 +198,20 @@ def _leading_to(anchors: Iterable[Node], nodes: Sequence[Node]) -> set[Node]:
 
 
 def _without_repeated(units: list[Unit], schedule: Schedule) -> list[Unit]:
-    """Leave out the units of scalars that their readers compute, where nobody else needs the value in memory."""
+    """Leave out the units of values that their readers compute, where nobody else needs them in memory."""
     stored = {value_behind(node) for node in schedule.subgraph.fetches}
     for unit in units:
         for node in unit.nodes:
             needs_memory = unit.kind == "host" or node in unit.anchors
             stored |= {value_behind(given) for given in value_inputs(node) if needs_memory}
-            if not needs_memory:  # a view of a scalar, a broadcast one say, is read from memory
-                stored |= {value_behind(given) for given in value_inputs(node) if given.op.is_view}
-    return [unit for unit in units if not (is_repeated(unit.root) and not set(unit.nodes) & stored)]
+            if not needs_memory:  # a view of a scalar is read from memory, unless it shows one number everywhere
+                views = (given for given in value_inputs(node) if given.op.is_view and not is_repeated(given))
+                stored |= {value_behind(given) for given in views}
+    return [unit for unit in units if set(unit.nodes) & stored or not _is_left_out(unit)]
+
+
+def _is_left_out(unit: Unit) -> bool:
+    return is_repeated(unit.root) or (unit.kind == "anchored" and len(unit.nodes) == 1 and is_told(unit.root))
 
 
 def readers_of(units: Iterable[Unit]) -> Mapping[Node, list[Unit]]:

@@ -4,17 +4,21 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from click.testing import Result
 
 import graphnn.data
+from cuda_doubles import Card, DriverLibrary
 from graphnn.cli import examination
 from graphnn.compiler.target import Target
 from graphnn.compiler.targets.c import toolchain
-from graphnn.compiler.targets.c.build import Compiler
+from graphnn.compiler.targets.c.build import BuildError, Compiler
+from graphnn.compiler.targets.cuda.availability import Environment, describe
 from graphnn.compiler.targets.numpy.target import NumpyTarget
+from graphnn.ops.errors import CompileError
 
 Command = Callable[..., Result]
 MNIST = Path(graphnn.data.__file__).parent / "mnist"
@@ -95,7 +99,7 @@ def test_device_that_computes_wrongly(run: Command, monkeypatch: pytest.MonkeyPa
     assert line(result.stdout, "devices", "cpu").startswith(
         "fails: ArithmeticError: got loss 4.0 and weights [[0.0], [0.0]]"
     )
-    assert "see cpu, numpy above" in result.stdout
+    assert "see cpu, numpy" in result.stdout.splitlines()[-1]
 
 
 def test_device_that_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +131,64 @@ def test_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain, "unavailable_reason", lambda: "install one")
     assert compiler().state == "absent"
     assert compiler().text == "none: install one"
+
+
+def test_gpu(run: Command) -> None:
+    output = run("doctor").stdout
+
+    for what, finding, _ in describe():
+        assert line(output, "GPU", what) == finding
+    assert line(output, "GPU", "emulator").startswith('device="cuda-emulator" runs the same kernels')
+
+
+def test_gpu_that_works() -> None:
+    library = DriverLibrary(cards=[("NVIDIA H200", 9, 0, 139 << 30), ("Tesla T4", 7, 5, 15 << 30)])
+    here = Environment(lambda: library, lambda name: {"cupy-cuda13x": "14.2.0"}.get(name), Card, {})
+
+    found = [(finding.subject, finding.text, finding.state) for finding in examination.gpu(here)]
+
+    assert found[:-1] == [
+        ("driver", "for CUDA 13.0", "known"),
+        ("card 0", "NVIDIA H200, 139.0 GiB, compute capability 9.0", "known"),
+        ("card 1", "Tesla T4, 15.0 GiB, compute capability 7.5", "known"),
+        ("CuPy", "14.2.0 (cupy-cuda13x), NVRTC 13.1", "known"),
+        ('device="cuda"', "runs on card 0", "known"),
+    ]
+
+
+def test_gpu_without_cupy() -> None:
+    here = Environment(lambda: DriverLibrary(12040), lambda _: None, Card, {})
+
+    found = {finding.subject: finding for finding in examination.gpu(here)}
+
+    assert found['device="cuda"'].state == "absent"
+    assert found['device="cuda"'].advice == 'pip install "graphnn[cuda12]"'
+
+
+def test_what_a_device_lacks_does_no_harm(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> NoReturn:
+        raise CompileError("the emulator needs a C++ compiler", hint="install g++")
+
+    monkeypatch.setattr("graphnn.compiler.targets.cuda.emulator.toolchain.emulator_compiler", refuse)
+
+    result = run("doctor")
+
+    assert result.exit_code == 0, result.output
+    assert line(result.stdout, "GPU", "emulator") == "the emulator needs a C++ compiler"
+    assert "→ install g++\n" in result.stdout
+    assert line(result.stdout, "devices", "cuda-emulator") == "can't run: the emulator needs a C++ compiler"
+
+
+def test_faults_of_a_device_are_no_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down() -> NoReturn:
+        raise BuildError("the C compiler failed on scheduler.cpp")
+
+    monkeypatch.setattr("graphnn.compiler.targets.cuda.emulator.toolchain.emulator_compiler", break_down)
+    monkeypatch.setattr("graphnn.executor.target_for", lambda *_: break_down())
+
+    found = {finding.subject: finding for finding in examination.devices()}
+
+    assert found["cuda-emulator"].state == "wrong"
 
 
 def test_damaged_data(tmp_path: Path) -> None:

@@ -46,9 +46,11 @@ struct gn_fibre {
 };
 
 static gn_fibre gn_home; /* the scheduler */
-static const void *gn_home_bottom;
-static size_t gn_home_bytes;
 static gn_stack *gn_free_stacks;
+#ifdef GN_ADDRESS_SANITIZER
+static const void *gn_home_bottom; /* of its stack */
+static size_t gn_home_bytes;
+#endif
 
 #ifdef GN_OWN_SWITCH
 

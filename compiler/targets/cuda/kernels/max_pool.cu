@@ -17,8 +17,10 @@ GN_KERNEL(THREADS) NAME(PARAMETERS)
     const int left = (int)(i % POOLED_WIDTH) * STRIDE_WIDTH - LEFT;
     const INDEX image = i / (POOLED_HEIGHT * POOLED_WIDTH) * (HEIGHT * WIDTH);
     VALUE largest = LOWEST;
-    int position = 0;
     bool found = false;
+#if POSITIONS
+    int position = 0;
+#endif
     for (int p = 0; p < KERNEL_HEIGHT; p++)
         for (int q = 0; q < KERNEL_WIDTH; q++) {
             const int row = top + p * DILATION_HEIGHT, column = left + q * DILATION_WIDTH;
@@ -28,7 +30,9 @@ GN_KERNEL(THREADS) NAME(PARAMETERS)
             const VALUE value = X0(image + row * WIDTH + column);
             if (!found || value > largest || (value != value && largest == largest)) {
                 largest = value;
+#if POSITIONS
                 position = p * KERNEL_WIDTH + q;
+#endif
             }
             found = true;
         }

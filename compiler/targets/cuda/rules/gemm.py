@@ -173,7 +173,8 @@ class Product:
         }
 
     def _split_sum(self, splits: int, workspace: int) -> Instance:
-        threads, slices = 256, min(32, 1 << max(0, splits - 1).bit_length() >> 3 or 1)
+        threads = 256
+        slices = max(share for share in (1, 2, 4, 8, 16, 32) if share == 1 or share * 4 <= splits)
         defines = {
             "THREADS": str(threads),
             "OUTPUT_COUNT": size(self.count),

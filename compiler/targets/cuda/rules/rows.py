@@ -26,7 +26,7 @@ LENGTH_OF_A_WARP = 1024
 """Up to this length a warp works on a line, beyond it a block."""
 
 HELD = 16
-"""How many elements a thread of a block keeps in registers."""
+"""In how many registers a thread of a block keeps elements."""
 
 LARGEST_BLOCK = 1024
 FEW_LINES = 2048
@@ -56,9 +56,10 @@ def _team(lines: Lines, max_batch: int, dtype: dtypes.DType) -> tuple[int, int, 
     if length <= LENGTH_OF_A_WARP:
         team = min(WARP, power_of_two(length))
         return team, THREADS // 2, -(-length // team) if static else 0
-    kept = HELD * 4 // max(4, dtype.itemsize)
-    threads = min(LARGEST_BLOCK, max(THREADS, power_of_two(-(-length // kept))))
-    return threads, threads, -(-length // threads) if static and length <= threads * kept else 0
+    registers = max(4, dtype.itemsize) // 4  # of a number
+    most = LARGEST_BLOCK // registers  # 64 registers a thread are left with 1024 threads
+    threads = min(most, max(THREADS, power_of_two(-(-length * registers // HELD))))
+    return threads, threads, -(-length // threads) if static and length * registers <= threads * HELD else 0
 
 
 def _instance(

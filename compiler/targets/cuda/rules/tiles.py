@@ -13,6 +13,9 @@ SHARED_BYTES = 48 * 1024
 LATENCY = 700
 """Cycles from asking for a tile's terms to having multiplied them, if nothing else is in the way."""
 
+BRINGING = 1 / 8
+"""Cycles of a multiprocessor for bringing one term: 16 instructions, or 4 bytes from the second-level cache."""
+
 RESIDENT_THREADS = 1024
 """Threads of a multiprocessor that registers suffice for."""
 
@@ -50,10 +53,13 @@ class Tile:
         """Return the number of threads of a block."""
         return (self.m // self.inner_m) * (self.n // self.inner_n) * self.slices * (32 if tensor_cores else 1)
 
-    def shared_bytes(self, itemsize: int) -> int:
-        """Return the shared memory of a block, at most."""
-        tiles = 2 * ((self.m + self.n) * (self.words + 4) + 24 * self.words)
-        return itemsize * max(tiles, self.slices * self.m * self.n if self.slices > 1 else 0)
+    def shared_bytes(self, itemsize: int, tensor_cores: bool) -> int:
+        """Return the shared memory of a block, at most: two tiles of each operand, or the slices' sums."""
+        if tensor_cores:
+            tiles = sum(max(side * (self.words + 4), self.words * (side + 8)) for side in (self.m, self.n))
+        else:
+            tiles = self.words * (self.m + self.n + 2 * 16 // itemsize)
+        return itemsize * max(2 * tiles, self.slices * self.m * self.n if self.slices > 1 else 0)
 
 
 # Large tiles save reads, small ones give every multiprocessor something to do and waste little where there are few rows or
@@ -118,13 +124,13 @@ class Work:
         blocks = ceil(self.m / tile.m) * ceil(self.n / tile.n) * self.batches * splits
         steps = ceil(ceil(self.k / (tile.words * self.word_terms)) / splits)
         busy = max(1, ceil(blocks / MULTIPROCESSORS))
-        room = RESIDENT_BYTES // tile.shared_bytes(self.itemsize)
+        room = RESIDENT_BYTES // tile.shared_bytes(self.itemsize, self.tensor_cores)
         resident = min(busy, room, RESIDENT_THREADS // tile.threads(self.tensor_cores))
-        step = self._multiplying(tile) + 8 * (tile.m + tile.n) * tile.words * self.word_terms / 128
+        step = self._multiplying(tile) + (tile.m + tile.n) * tile.words * self.word_terms * BRINGING
         added = 0.0
         if splits > 1:
             added = SECOND_KERNEL + splits * self.batches * self.m * self.n * self.itemsize / 1000
-        return steps * max(busy * step, ceil(busy / resident) * LATENCY) + added
+        return steps * max(busy * step, ceil(busy / resident) * (LATENCY + step)) + added
 
     def _multiplying(self, tile: Tile) -> float:
         """Return the cycles that a multiprocessor takes to multiply the terms of one step."""
@@ -156,7 +162,7 @@ class Work:
         choices = (
             (tile, splits, self.cycles(tile, splits))
             for tile in (WARP_TILES if self.tensor_cores else THREAD_TILES)
-            if tile.shared_bytes(self.itemsize) <= SHARED_BYTES
+            if tile.shared_bytes(self.itemsize, self.tensor_cores) <= SHARED_BYTES
             for splits in self.splits(tile)
         )
         return min(choices, key=lambda choice: choice[2])

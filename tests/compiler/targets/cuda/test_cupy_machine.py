@@ -4,6 +4,8 @@ import ctypes
 import gc
 import threading
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from cuda_doubles import Card, CudaRuntimeError
 from graphnn.compiler.targets.c.build import BuildError
 from graphnn.compiler.targets.cuda.availability import GpuUnavailableError, describe
 from graphnn.compiler.targets.cuda.cupy_machine import OPTIONS, STAGE_BYTES, CupyMachine, machine
+from graphnn.compiler.targets.cuda.machine import Replay
 from graphnn.ops.errors import CompileError
 
 ADD = """
@@ -32,7 +35,7 @@ extern "C" __global__ void count(int *y0, int n)
 
 
 def floats(address: int, count: int) -> np.ndarray:
-    return np.frombuffer((ctypes.c_float * count).from_address(address), np.float32)
+    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
 
 
 def add(x0: int, x1: int, y0: int, n: int) -> None:
@@ -50,7 +53,7 @@ def card() -> Card:
 
 @pytest.fixture
 def gpu(card: Card) -> CupyMachine:
-    return CupyMachine(card)
+    return CupyMachine(card, 1)  # not the current device
 
 
 def test_facts(card: Card, gpu: CupyMachine) -> None:
@@ -138,17 +141,18 @@ def test_pinned_arrays_are_read_when_their_turn_comes(gpu: CupyMachine) -> None:
 
 def test_recordings_keep_what_they_use(gpu: CupyMachine) -> None:
     memory = gpu.allocate(4)
-    kernels = gpu.compile(ADD, ["count"])
-    zero = gpu.pinned(4)
-    zero[:] = 0
 
-    def work() -> None:
-        gpu.upload_later(memory.address, zero)
-        gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 7])
+    def recording() -> tuple[Replay, list[weakref.ref[object]]]:
+        kernel, zero = gpu.compile(ADD, ["count"])["count"], gpu.pinned(4)
+        zero[:] = 0
 
-    replay = gpu.record(work)
-    used = [weakref.ref(zero), weakref.ref(kernels["count"])]
-    del zero, kernels, work
+        def work() -> None:
+            gpu.upload_later(memory.address, zero)
+            gpu.launch(kernel, (1, 1, 1), 32, [memory.address, 7])
+
+        return gpu.record(work), [weakref.ref(zero), weakref.ref(kernel)]
+
+    replay, used = recording()
     gc.collect()
     assert all(reference() is not None for reference in used)
 
@@ -179,14 +183,14 @@ def test_pinned_memory_lives_until_its_copy_is_done(gpu: CupyMachine) -> None:
 def test_what_cannot_be_replayed_is_refused_and_the_stream_usable(gpu: CupyMachine, asked: str) -> None:
     memory = gpu.allocate(8)
     array = np.zeros(8, np.uint8)
-    calls = {
+    calls: dict[str, Callable[[], Any]] = {
         "upload": lambda: gpu.upload(memory.address, array),
         "download": lambda: gpu.download(memory.address, array),
-        "allocate": lambda: gpu.allocate(1) and None,
-        "compile": lambda: gpu.compile(ADD, []) and None,
+        "allocate": lambda: gpu.allocate(1),
+        "compile": lambda: gpu.compile(ADD, []),
         "synchronize": gpu.synchronize,
-        "timed": lambda: gpu.timed(lambda: None) and None,
-        "record": lambda: gpu.record(lambda: None) and None,
+        "timed": lambda: gpu.timed(lambda: None),
+        "record": lambda: gpu.record(lambda: None),
     }
     with pytest.raises(CompileError, match="can be recorded"):
         gpu.record(calls[asked])

@@ -90,7 +90,7 @@ def test_only_launches_are_recorded(machine: EmulatorMachine) -> None:
     with pytest.raises(CompileError, match="upload"):
         machine.record(lambda: machine.upload(memory.address, np.zeros(1, np.float32)))
     with pytest.raises(CompileError, match="once more"):
-        machine.record(lambda: machine.record(machine.synchronize).__call__())
+        machine.record(lambda: machine.record(machine.synchronize)())
     machine.upload(memory.address, np.zeros(1, np.float32))
 
 

@@ -1,0 +1,1 @@
+"""graphnn beside its peers on an NVIDIA GPU: ``python -m benchmarks.gpu``."""
