@@ -39,9 +39,7 @@ class WorkerProcess:
         The file for what it writes besides answers.
     """
 
-    def __init__(
-        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], messages: Path
-    ) -> None:
+    def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str], messages: Path) -> None:
         messages.parent.mkdir(parents=True, exist_ok=True)
         self._messages = messages
         with messages.open("a", encoding="utf-8") as output:

@@ -119,7 +119,6 @@ class LoadedPlan(ABC):
     def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[StepTime]:
         """Carry out one run; return the time of each step."""
 
-
     def reside(self, data: Mapping[Node, np.ndarray]) -> ResidentRuns | None:
         """Copy whole data sets to where the plan runs.
 

@@ -41,8 +41,8 @@ class Executor:
         Assign nodes that each run carries out, such as what `Optimizer.minimize` returns.
     device : {"cpu", "numpy", "cuda", "cuda-emulator"}
         Where to run. ``"cpu"`` compiles the plan as C; where there is no C compiler, NumPy runs it. ``"numpy"`` is the
-        reference. ``"cuda"`` is an NVIDIA GPU, through CuPy; ``"cuda-emulator"`` runs the same kernels on the CPU, thread
-        by thread, to test them.
+        reference. ``"cuda"`` is an NVIDIA GPU, through CuPy; ``"cuda-emulator"`` runs its kernels on the CPU, thread by
+        thread, to test them.
     max_batch : int, optional
         The largest batch; required where anything that is computed has a batch axis. Memory is planned for it.
     training : bool, optional

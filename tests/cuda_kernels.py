@@ -78,7 +78,7 @@ class Case:
         """Return the inputs of a run, as they are stored."""
         parts = (x[_bounds(node.shape, batch)] for node, x in zip(self.inputs, self.values, strict=True))
         return [
-            np.ascontiguousarray(to_storage(part, node.dtype)) for node, part in zip(self.inputs, parts, strict=True)
+            np.array(to_storage(part, node.dtype), order="C") for node, part in zip(self.inputs, parts, strict=True)
         ]
 
     def expected(self, batch: int) -> list[np.ndarray]:
@@ -230,7 +230,9 @@ def check_with_nvcc(text: str, architecture: int, folder: Path) -> None:
         [*command, "-o", "program.cubin", "program.cu"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = re.findall(r"function '(\w+)' for.*\n.*\n.*, (\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
+    found = re.findall(
+        r"function '(\w+)' for.*\n.*\n.*, (\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr
+    )
     assert len(found) == text.count("GN_KERNEL(") - HEADERS.count("GN_KERNEL("), done.stderr
     spilling = [name for name, stores, loads in found if stores != "0" or loads != "0"]
     assert not spilling, f"{spilling} spill registers:\n{done.stderr}"

@@ -25,14 +25,21 @@ def _pytorch() -> list[Competitor]:
         peers += [
             Competitor(name, label, "torch", "pytorch", variant, caches),
             Competitor(
-                f"{name}-channels-last", f"{label}, channels last", "torch", "pytorch", f"{variant} channels-last", caches
+                f"{name}-channels-last",
+                f"{label}, channels last",
+                "torch",
+                "pytorch",
+                f"{variant} channels-last",
+                caches,
             ),
         ]
     return peers
 
 
 def _jax() -> list[Competitor]:
-    peers = [Competitor(name, label, "jax", "jax", variant, caches=False) for variant, (name, label) in _JAX_MODES.items()]
+    peers = [
+        Competitor(name, label, "jax", "jax", variant, caches=False) for variant, (name, label) in _JAX_MODES.items()
+    ]
     name, label = _JAX_MODES["scan"]
     last = Competitor(
         f"{name}-channels-last", f"{label}, channels last", "jax", "jax", "scan channels-last", caches=False

@@ -45,7 +45,7 @@ class TrainingRace:
 
     Parameters
     ----------
-    load : Workload
+    workload : Workload
         What is trained.
     peers : sequence of Competitor
         Who trains it besides graphnn.
@@ -55,37 +55,37 @@ class TrainingRace:
         Where data sets, caches and messages go.
     """
 
-    def __init__(self, load: Workload, peers: Sequence[Competitor], device: str, folder: Path) -> None:
-        self._load = load
+    def __init__(self, workload: Workload, peers: Sequence[Competitor], device: str, folder: Path) -> None:
+        self._workload = workload
         self._device = device
         self._folder = folder
         self._stack = ExitStack()
         self._processes: dict[str, WorkerProcess] = {}
-        self._checked = min(CHECKED_STEPS, load.steps)
+        self._checked = min(CHECKED_STEPS, workload.steps)
         self.results = [EpochResult(competitor) for competitor in (OURS, *peers)]
 
     def run(self, rounds: int) -> list[EpochResult]:
         """Start everyone, check the first steps, time so many epochs of each."""
         with self._stack:
-            data = write_data(self._load, self._folder)
+            data = write_data(self._workload, self._folder)
             for result in self.results:  # they import their libraries side by side
                 self._processes[result.competitor.name] = self._start(result.competitor, data)
             for result in self.results:  # but measure what is quickest for them one by one
-                _tell(f"{self._load.title}: {result.competitor.label} builds")
+                _tell(f"{self._workload.title}: {result.competitor.label} builds")
                 self._attempt(result, self._first_steps)
-            compare_losses([one for one in self.results if not one.failure], TOLERANCES[self._load.precision])
+            compare_losses([one for one in self.results if not one.failure], TOLERANCES[self._workload.precision])
             for number in range(rounds + 1):  # the first is not timed
-                _tell(f"{self._load.title}: round {number} of {rounds}")
+                _tell(f"{self._workload.title}: round {number} of {rounds}")
                 turn = number % len(self.results)
                 for result in self.results[turn:] + self.results[:turn]:
                     self._attempt(result, self._epoch, number)
         return self.results
 
     def _start(self, competitor: Competitor, data: Path) -> WorkerProcess:
-        load = self._load
-        names = [competitor.module, competitor.variant, load.network.name, load.precision]
-        arguments = [*names, str(load.images), str(load.network.batch), self._device, str(data)]
-        process = worker_process("training", arguments, self._device, self._folder, load.precision)
+        workload = self._workload
+        names = [competitor.module, competitor.variant, workload.network.name, workload.precision]
+        arguments = [*names, str(workload.images), str(workload.network.batch), self._device, str(data)]
+        process = worker_process("training", arguments, self._device, self._folder, workload.precision)
         return self._stack.enter_context(process)
 
     def _attempt(self, result: EpochResult, stage: Callable[..., None], *arguments: object) -> None:
@@ -96,7 +96,7 @@ class TrainingRace:
             stage(result, self._processes[result.competitor.name], *arguments)
         except CompetitorError as error:
             result.failure = str(error)
-            _tell(f"{self._load.title}: {result.competitor.label} failed: {error}")
+            _tell(f"{self._workload.title}: {result.competitor.label} failed: {error}")
 
     def _first_steps(self, result: EpochResult, process: WorkerProcess) -> None:
         answer = process.ask("build")
@@ -105,11 +105,11 @@ class TrainingRace:
         result.losses = [answer["loss"], *(step["loss"] for step in steps)]
 
     def _epoch(self, result: EpochResult, process: WorkerProcess, number: int) -> None:
-        process.ask("train", number, 0, min(WAKING_STEPS, self._load.steps))
-        answer = process.ask("train", number, 0, self._load.steps)
+        process.ask("train", number, 0, min(WAKING_STEPS, self._workload.steps))
+        answer = process.ask("train", number, 0, self._workload.steps)
         result.last_loss = answer["loss"]
         if number:
-            result.step_seconds.append(answer["seconds"] / self._load.steps)
+            result.step_seconds.append(answer["seconds"] / self._workload.steps)
 
 
 def _tell(text: str) -> None:

@@ -36,45 +36,45 @@ def training_parts(races: Sequence[Raced]) -> list[str]:
     return [
         "## Training, a whole epoch",
         _METHOD,
-        table(summary, (_summary_row(load, results) for load, results in races)),
-        *(part for load, results in races for part in _race_parts(load, results)),
+        table(summary, (_summary_row(workload, results) for workload, results in races)),
+        *(part for workload, results in races for part in _race_parts(workload, results)),
     ]
 
 
-def _summary_row(load: Workload, results: Sequence[EpochResult]) -> Sequence[str]:
+def _summary_row(workload: Workload, results: Sequence[EpochResult]) -> Sequence[str]:
     ours = next(result for result in results if result.competitor is OURS)
     peer = best_peer(results)
     return (
-        load.title,
-        _milliseconds(ours.median * load.steps) if ours.counts else "failed",
+        workload.title,
+        _milliseconds(ours.median * workload.steps) if ours.counts else "failed",
         peer.competitor.label if peer else "–",
-        _milliseconds(peer.median * load.steps) if peer else "–",
+        _milliseconds(peer.median * workload.steps) if peer else "–",
         f"{peer.median / ours.median:.2f}" if peer and ours.counts else "–",
     )
 
 
-def _race_parts(load: Workload, results: Sequence[EpochResult]) -> Iterator[str]:
-    yield f"### {load.title}"
-    yield f"{load.network.summary}; {load.steps * load.network.batch:,} images, {load.steps} steps an epoch"
+def _race_parts(workload: Workload, results: Sequence[EpochResult]) -> Iterator[str]:
+    yield f"### {workload.title}"
+    yield f"{workload.network.summary}; {workload.steps * workload.network.batch:,} images, {workload.steps} steps an epoch"
     header = (
         *("competitor", "median ms", "minimum ms", "µs a step", "× best peer"),
         *("first step s", "losses", "last"),
     )
     peer = best_peer(results)
-    yield table(header, (_row(load, result, peer) for result in results))
+    yield table(header, (_row(workload, result, peer) for result in results))
     remarks = [f"- {one.competitor.label} failed: {one.failure}" for one in results if one.failure]
     remarks += [f"- {one.competitor.label}: {one.note}" for one in results if one.note and not one.failure]
     if remarks:
         yield "\n".join(remarks)
 
 
-def _row(load: Workload, result: EpochResult, peer: EpochResult | None) -> Sequence[str]:
+def _row(workload: Workload, result: EpochResult, peer: EpochResult | None) -> Sequence[str]:
     if result.failure:
         return (result.competitor.label, "failed", *("–",) * 6)
     return (
         result.competitor.label,
-        _milliseconds(result.median * load.steps),
-        _milliseconds(min(result.step_seconds) * load.steps),
+        _milliseconds(result.median * workload.steps),
+        _milliseconds(min(result.step_seconds) * workload.steps),
         f"{result.median * 1e6:.1f}",
         f"{result.median / peer.median:.2f}" if peer else "–",
         f"{result.cold_seconds:.2f}",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.peers import Training
-from benchmarks.gpu.workloads import Workload, workload
+from benchmarks.gpu.workloads import Workload, workload_of
 from benchmarks.networks import initial_weights
 from benchmarks.worker import Answer
 
@@ -37,17 +37,19 @@ class TrainingWorker:
     ) -> None:
         self._start: Callable[..., Training] = importlib.import_module(f"benchmarks.gpu.peers.{module}").start
         self._variant = variant
-        self._load: Workload = workload(network, precision, int(images), int(batch))
+        self._workload: Workload = workload_of(network, precision, int(images), int(batch))
         self._device = device
         self._folder = Path(folder)
         self._rows = cache(self._place)
 
     def build(self) -> Answer:
         """Build the training and do its first step; tell the time from the described network to the end of the step."""
-        images, labels, self._orders = (np.load(self._folder / f"{name}.npy") for name in ("images", "labels", "orders"))
-        weights = initial_weights(self._load.network)
+        images, labels, self._orders = (
+            np.load(self._folder / f"{name}.npy") for name in ("images", "labels", "orders")
+        )
+        weights = initial_weights(self._workload.network)
         started = time.perf_counter()
-        self._training = self._start(self._load, weights, images, labels, self._variant, self._device)
+        self._training = self._start(self._workload, weights, images, labels, self._variant, self._device)
         first = self.train(0, 0, 1)
         seconds = time.perf_counter() - started
         about, note = self._training.about, self._training.note
@@ -61,6 +63,6 @@ class TrainingWorker:
         return {"seconds": time.perf_counter() - started, "loss": loss}
 
     def _place(self, epoch: int, first: int, count: int) -> Any:
-        batch = self._load.network.batch
+        batch = self._workload.network.batch
         order = self._orders[epoch % len(self._orders)]
         return self._training.place(order[first * batch : (first + count) * batch].reshape(count, batch))

@@ -79,7 +79,7 @@ class Workload:
         return self.images // self.network.batch
 
 
-def workload(name: str, precision: Precision, images: int | None, batch: int | None) -> Workload:
+def workload_of(name: str, precision: Precision, images: int | None, batch: int | None) -> Workload:
     """Return a network's workload, with as many images and as large batches as it usually has if not told."""
     network = GPU_NETWORKS[name]
     if batch is not None:
@@ -93,24 +93,24 @@ def precisions_of(name: str) -> tuple[Precision, ...]:
     return tuple(PRECISIONS) if name == STACK.name else ("fp32",)
 
 
-def write_data(load: Workload, folder: Path) -> Path:
+def write_data(workload: Workload, folder: Path) -> Path:
     """Write images, labels and orders as NumPy files, unless they are there; return their folder.
 
     Images are float32: MNIST's from 0 to 1, or normal noise with labels at random where it can't be MNIST.
     """
-    place = folder / f"{'x'.join(map(str, load.network.image_shape))}-{load.images}"
+    place = folder / f"{'x'.join(map(str, workload.network.image_shape))}-{workload.images}"
     if place.exists():
         return place
     generator = np.random.default_rng(0)
-    if load.network.image_shape == IMAGE_SHAPE:
+    if workload.network.image_shape == IMAGE_SHAPE:
         digits = data.mnist()
-        images = digits.train_images[: load.images].astype(np.float32).reshape(-1, *IMAGE_SHAPE) / np.float32(255)
-        labels = digits.train_labels[: load.images].astype(np.int32)
+        images = digits.train_images[: workload.images].astype(np.float32).reshape(-1, *IMAGE_SHAPE) / np.float32(255)
+        labels = digits.train_labels[: workload.images].astype(np.int32)
     else:
-        images = generator.standard_normal((load.images, *load.network.image_shape), np.float32)
-        labels = generator.integers(0, CLASSES, load.images, np.int32)
+        images = generator.standard_normal((workload.images, *workload.network.image_shape), np.float32)
+        labels = generator.integers(0, CLASSES, workload.images, np.int32)
     place.mkdir(parents=True)
     np.save(place / "images.npy", images)
     np.save(place / "labels.npy", labels)
-    np.save(place / "orders.npy", np.stack([generator.permutation(load.images) for _ in range(ORDERS)]))
+    np.save(place / "orders.npy", np.stack([generator.permutation(workload.images) for _ in range(ORDERS)]))
     return place

@@ -17,17 +17,19 @@ from graphnn import nn, ops
 class GraphnnTraining:
     """Each step adds its loss to a variable, which is read at the end."""
 
-    def __init__(self, load: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, device: str) -> None:
-        network = load.network
+    def __init__(
+        self, workload: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, device: str
+    ) -> None:
+        network = workload.network
         with gn.Graph() as self._graph:
             pixels = gn.placeholder("images", (None, *network.image_shape))
             classes = gn.placeholder("labels", (None,), "int32")
-            loss = ops.cross_entropy(_logits(network, pixels, load.precision == "bf16"), classes)
+            loss = ops.cross_entropy(_logits(network, pixels, workload.precision == "bf16"), classes)
             self._total = gn.variable("total_loss", np.float32(0), trainable=False)
             updates = [*optimizer_of(network).minimize(loss), ops.assign(self._total, self._total + loss)]
         for name, value in weights.items():
             self._graph.set_value(self._graph[name], value)
-        options: dict[str, Any] = {"precision": "tf32"} if load.precision == "tf32" else {}
+        options: dict[str, Any] = {"precision": "tf32"} if workload.precision == "tf32" else {}
         executor = gn.Executor([], updates, device=device, max_batch=network.batch, **options)
         self._resident = executor.resident({pixels: images, classes: labels})
         self.about = f"graphnn {gn.__version__} (target {executor.plan.target}{_cupy(device)})"
@@ -47,10 +49,10 @@ class GraphnnTraining:
 
 
 def start(
-    load: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, variant: str, device: str
+    workload: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, variant: str, device: str
 ) -> Training:
     """Return the compiled training; there is one variant."""
-    return GraphnnTraining(load, weights, images, labels, device)
+    return GraphnnTraining(workload, weights, images, labels, device)
 
 
 def _logits(network: Network, pixels: gn.Node, lowered: bool) -> gn.Node:

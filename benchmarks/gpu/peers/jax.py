@@ -19,20 +19,22 @@ class JaxTraining:
     """Weights, the optimiser's state, the sum of the losses and the step's number are donated from step to step."""
 
     def __init__(
-        self, load: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, scanned: bool, last: bool
+        self, workload: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, scanned: bool, last: bool
     ) -> None:
         # XLA takes TF32 for float32 unless it is told otherwise.
-        jax.config.update("jax_default_matmul_precision", "float32" if load.precision == "fp32" else None)
+        jax.config.update("jax_default_matmul_precision", "float32" if workload.precision == "fp32" else None)
         self.about = f"JAX {jax.__version__} on {jax.devices()[0].device_kind}"
         self.note = ""
-        chosen = channels_last(load.network, weights) if last else weights
+        chosen = channels_last(workload.network, weights) if last else weights
         parameters: Weights = {name: jnp.array(value) for name, value in chosen.items()}
-        self._carried: Any = (parameters, initial_state(load.network, parameters))
+        self._carried: Any = (parameters, initial_state(workload.network, parameters))
         self._data = jnp.array(images.transpose(0, 2, 3, 1) if last else images), jnp.array(labels)
         self._scanned = scanned
-        step = _step_of(load, last)
+        step = _step_of(workload, last)
 
-        def next_step(carried: Any, total: Any, place: Any, rows: Any, images: Any, labels: Any) -> tuple[Any, Any, Any]:
+        def next_step(
+            carried: Any, total: Any, place: Any, rows: Any, images: Any, labels: Any
+        ) -> tuple[Any, Any, Any]:
             chosen = lax.dynamic_index_in_dim(rows, place, keepdims=False)
             carried, loss = step(carried, chosen, images, labels)
             return carried, total + loss, place + 1
@@ -61,19 +63,19 @@ class JaxTraining:
 
 
 def start(
-    load: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, variant: str, device: str
+    workload: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, variant: str, device: str
 ) -> Training:
     """Return the training; variants are "step" and "scan", either with " channels-last".
 
     Which device it runs on is JAX's own choice, by the environment variable ``JAX_PLATFORMS``.
     """
     mode, _, layout = variant.partition(" ")
-    return JaxTraining(load, weights, images, labels, scanned=mode == "scan", last=layout == "channels-last")
+    return JaxTraining(workload, weights, images, labels, scanned=mode == "scan", last=layout == "channels-last")
 
 
-def _step_of(load: Workload, last: bool) -> Any:
+def _step_of(workload: Workload, last: bool) -> Any:
     """Return the function from weights and state to those after a step, and its loss."""
-    network, lowered = load.network, load.precision == "bf16"
+    network, lowered = workload.network, workload.precision == "bf16"
 
     def loss_of(weights: Weights, images: Any, labels: Any) -> Any:
         if lowered:

@@ -58,20 +58,27 @@ class TorchTraining:
     """A `torch.nn.Sequential`, autograd and a fused optimiser; the losses are added up on the device."""
 
     def __init__(
-        self, load: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, mode: str, last: bool, device: str
+        self,
+        workload: Workload,
+        weights: Arrays,
+        images: np.ndarray,
+        labels: np.ndarray,
+        mode: str,
+        last: bool,
+        device: str,
     ) -> None:
-        set_precision(load.precision)
+        set_precision(workload.precision)
         self.about, self.note = about(), ""
         self._device = device
         layout = torch.channels_last if last else torch.contiguous_format
-        model = model_of(load.network, weights).to(device).to(memory_format=layout)
-        self._optimizer = optimizer_of(load.network, model.parameters())
+        model = model_of(workload.network, weights).to(device).to(memory_format=layout)
+        self._optimizer = optimizer_of(workload.network, model.parameters())
         data = torch.from_numpy(images).to(device), torch.from_numpy(labels.astype(np.int64)).to(device)
-        self._loss_of = _LossOfRows(model, *data, load.precision, last)
+        self._loss_of = _LossOfRows(model, *data, workload.precision, last)
         if mode in ("reduce-overhead", "max-autotune"):
             self._loss_of = torch.compile(self._loss_of, mode=mode)
         self._total = torch.zeros((), device=device)
-        self._captured = CapturedStep(self, load.network.batch, load.steps) if mode == "graph" else None
+        self._captured = CapturedStep(self, workload.network.batch, workload.steps) if mode == "graph" else None
 
     def place(self, rows: np.ndarray) -> Any:
         """Copy them to the device."""
@@ -143,9 +150,9 @@ class CapturedStep:
 
 
 def start(
-    load: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, variant: str, device: str
+    workload: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, variant: str, device: str
 ) -> Training:
     """Return the training; variants are "eager", "graph", "reduce-overhead" and "max-autotune", or with " channels-last"."""
     mode, _, layout = variant.partition(" ")
     where = "cuda" if device == "cuda" else "cpu"
-    return TorchTraining(load, weights, images, labels, mode, layout == "channels-last", where)
+    return TorchTraining(workload, weights, images, labels, mode, layout == "channels-last", where)

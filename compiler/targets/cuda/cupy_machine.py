@@ -26,6 +26,9 @@ from graphnn.ops.errors import CompileError
 STAGE_BYTES = 4 << 20
 """Size of a stretch of pinned memory through which arrays go to and fro."""
 
+BRANCHES = 3
+"""Streams besides the first on which recorded pieces may stand side by side."""
+
 OPTIONS = ("-std=c++17",)
 """What NVRTC is asked for, besides the card's architecture, which CuPy adds."""
 
@@ -118,6 +121,8 @@ class CupyMachine(Machine):
         with self._device:
             self.multiprocessors: int = self._device.attributes["MultiProcessorCount"]
             self._stream = cupy.cuda.Stream(non_blocking=True)
+            self._branches = [cupy.cuda.Stream(non_blocking=True) for _ in range(BRANCHES)]
+            self._current = self._stream
             self._clock = cupy.cuda.Event(), cupy.cuda.Event()
             # Two, so that one is filled while the other is on its way.
             self._stages = [_Stage(self.pinned(STAGE_BYTES), cupy.cuda.Event(disable_timing=True)) for _ in range(2)]
@@ -229,10 +234,11 @@ class CupyMachine(Machine):
         with self._turn(recordable=True):
             if self._recording is not None:
                 self._recording.append(kernel)
-            kernel.function(grid, (threads,), values, stream=self._stream)
+            kernel.function(grid, (threads,), values, stream=self._current)
 
-    def record(self, work: Callable[[], None]) -> CupyReplay:
-        """Return the launches and later copies of `work` as a CUDA graph."""
+    def record(self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]] | None = None) -> CupyReplay:
+        """Return the launches and later copies of some pieces of work as a CUDA graph."""
+        behind = [(k - 1,) if k else () for k in range(len(pieces))] if waits is None else waits
         with self._turn():
             kept: list[object] = []
             self._recording = kept
@@ -240,15 +246,40 @@ class CupyMachine(Machine):
                 # In CuPy's default mode; a stricter one fails if Python happens to free memory of CUDA meanwhile.
                 self._stream.begin_capture()
                 try:
-                    work()
+                    self._capture(pieces, behind, kept)
                 except BaseException:
                     self._abandon_capture()
                     raise
                 graph = self._stream.end_capture()
             finally:
                 self._recording = None
+                self._current = self._stream
             graph.upload(self._stream)
         return CupyReplay(lambda: self._replay(graph), kept)
+
+    def _capture(
+        self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]], kept: list[object]
+    ) -> None:
+        """Ask for pieces on several streams, so that those that need not wait for each other stand side by side."""
+        streams = [self._stream, *self._branches]
+        events = [self._cupy.cuda.Event(disable_timing=True) for _ in range(len(pieces) + 1)]
+        kept += events
+        events[-1].record(self._stream)  # where the other streams branch off
+        last: list[int | None] = [None] * len(streams)
+        for number, (piece, behind) in enumerate(zip(pieces, waits, strict=True)):
+            lane = _lane(last, behind)
+            self._current = streams[lane]
+            if last[lane] is None and lane:
+                self._current.wait_event(events[-1])
+            for earlier in behind:
+                if earlier != last[lane]:
+                    self._current.wait_event(events[earlier])
+            piece()
+            events[number].record(self._current)
+            last[lane] = number
+        for end in last[1:]:
+            if end is not None:
+                self._stream.wait_event(events[end])
 
     def synchronize(self) -> None:
         """Wait until all that was asked for is done."""
@@ -277,11 +308,11 @@ class CupyMachine(Machine):
 
     def _copy_up(self, address: int, pinned: np.ndarray) -> None:
         kind = self._runtime.memcpyHostToDevice
-        self._runtime.memcpyAsync(address, pinned.ctypes.data, pinned.nbytes, kind, self._stream.ptr)
+        self._runtime.memcpyAsync(address, pinned.ctypes.data, pinned.nbytes, kind, self._current.ptr)
 
     def _copy_down(self, address: int, pinned: np.ndarray) -> None:
         kind = self._runtime.memcpyDeviceToHost
-        self._runtime.memcpyAsync(pinned.ctypes.data, address, pinned.nbytes, kind, self._stream.ptr)
+        self._runtime.memcpyAsync(pinned.ctypes.data, address, pinned.nbytes, kind, self._current.ptr)
 
     def _keep(self, array: np.ndarray) -> None:
         """Let pinned memory live as long as the card may use it."""
@@ -355,6 +386,14 @@ def _started(device: int) -> CupyMachine:
     import cupy
 
     return CupyMachine(cupy, device)
+
+
+def _lane(last: Sequence[int | None], behind: Sequence[int]) -> int:
+    """Return the stream for a piece: one whose last piece it waits for anyway, else an unused one, else the idlest."""
+    for lane, number in enumerate(last):
+        if number in behind:
+            return lane
+    return min(range(len(last)), key=lambda lane: -1 if last[lane] is None else last[lane])
 
 
 def _arrive(stage: _Stage, part: np.ndarray) -> None:

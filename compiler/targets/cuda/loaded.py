@@ -14,6 +14,7 @@ from graphnn.compiler.index_checks import IndexCheck
 from graphnn.compiler.interrupts import postponed_interrupts
 from graphnn.compiler.plan.form import KernelCall, Plan, View
 from graphnn.compiler.target import LoadedPlan, ResidentRuns, StepTime
+from graphnn.compiler.targets.cuda.concurrency import Access, Range, waits
 from graphnn.compiler.targets.cuda.lowering import Lowered
 from graphnn.compiler.targets.cuda.machine import Machine, Memory
 from graphnn.compiler.targets.cuda.resident import ResidentData
@@ -163,21 +164,33 @@ class LoadedCudaPlan(LoadedPlan):
     def _bind(self, batch: int, data: ResidentData | None) -> BoundPlan:
         """Record the steps for one batch size; those on the host come in between."""
         calls: list[Call] = []
-        waiting: list[Call] = [] if data is None else [partial(data.launch, batch)]
+        waiting: list[tuple[Call, Access]] = [] if data is None else list(data.pieces(batch))
 
         def record() -> None:
             if waiting:
-                calls.append(self._machine.record(partial(_all, tuple(waiting))))
+                pieces, accesses = zip(*waiting, strict=True)
+                calls.append(self._machine.record(pieces, waits(accesses)))
                 waiting.clear()
 
         for step in self._plan.steps:
             if step.kernel in self._lowered:
-                waiting.append(partial(self._launch, step, batch))
+                waiting.append((partial(self._launch, step, batch), self._access(step, batch)))
             else:
                 record()
                 calls.append(partial(self._on_host, step, batch))
         record()
         return BoundPlan(tuple(calls))
+
+    def _access(self, step: KernelCall, batch: int) -> Access:
+        """Return the device memory that a step touches."""
+        reads, writes = ([self._range(view, batch) for view in views] for views in (step.reads, step.writes))
+        rooms = [(self._addresses[room], self._plan.storages[room].nbytes) for room in step.workspaces]
+        return Access(tuple(reads), (*writes, *((start, start + nbytes) for start, nbytes in rooms)))
+
+    def _range(self, view: View, batch: int) -> Range:
+        start = self._addresses[view.storage]
+        low, high = view.byte_range(batch)
+        return start + low, start + high
 
     def _launch(self, step: KernelCall, batch: int) -> None:
         addresses = [self._address(view, batch) for view in (*step.reads, *step.writes)]
@@ -238,11 +251,6 @@ class DeviceRuns(ResidentRuns):
 
     def wait(self) -> None:
         self._loaded.wait()
-
-
-def _all(calls: Sequence[Call]) -> None:
-    for call in calls:
-        call()
 
 
 def _refuse_too_large(plan: Plan, machine: Machine) -> None:

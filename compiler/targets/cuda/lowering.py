@@ -46,10 +46,22 @@ class Launch:
 
 @dataclass(frozen=True)
 class Lowered:
-    """A unit's text and its launches, one after the other; all take the unit's reads, writes, workspace and n."""
+    """A unit's text and its launches, one after the other; all take the unit's reads, writes, workspace and n.
+
+    Attributes
+    ----------
+    text : str
+        CUDA text.
+    launches : tuple of Launch
+        In order.
+    reads, writes : tuple of Node
+        Whose values lie where the step's views show.
+    """
 
     text: str
     launches: tuple[Launch, ...]
+    reads: tuple[Node, ...]
+    writes: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,8 @@ def lower(unit: Unit, name: str, places: Places, instances: Sequence[Instance], 
         body, launches = _copies(unit.root, name, places)
     else:
         body, launches = _anchored(unit, name, places, instances)
-    return Lowered("\n".join([*head, *body, "#undef INDEX", ""]), tuple(launches))
+    text = "\n".join([*head, *body, "#undef INDEX", ""])
+    return Lowered(text, tuple(launches), tuple(node for node, _ in places.reads), tuple(places.writes))
 
 
 def _largest(places: Places, max_batch: int) -> int:

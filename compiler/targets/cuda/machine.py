@@ -132,12 +132,20 @@ class Machine(ABC):
         """
 
     @abstractmethod
-    def record(self, work: Callable[[], None]) -> Replay:
-        """Return the launches of `work` as one unit that costs little to run again and again.
+    def record(self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]] | None = None) -> Replay:
+        """Return the launches of some pieces of work as one unit that costs little to run again and again.
 
-        `work` is called once, and its launches are noted rather than carried out (CUDA's stream capture): nothing has
-        run until the result is called. It may launch kernels and nothing else. Memory that the kernels use must live
-        as long as the result.
+        Each piece is called once, and its launches are noted rather than carried out (CUDA's stream capture): nothing
+        has run until the result is called. Pieces may launch kernels and nothing else. Memory that the kernels use
+        must live as long as the result.
+
+        Parameters
+        ----------
+        pieces : sequence of callable
+            In an order in which they may run one after the other.
+        waits : sequence of sequence of int
+            For each piece the numbers of the earlier ones that it has to wait for; it may run beside all others. If
+            not given, each waits for the one before.
         """
 
     @abstractmethod

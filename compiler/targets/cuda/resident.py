@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+from graphnn.compiler.targets.cuda.concurrency import Access
 from graphnn.compiler.targets.cuda.lowering import kernel_text
 from graphnn.compiler.targets.cuda.machine import Kernel, Machine, Memory
 from graphnn.ops.node import Node
@@ -85,13 +87,22 @@ class ResidentData:
             text += [kernel_text("take_rows.cu"), *(f"#undef {key}" for key in defines)]
         return "\n".join([*text, "#define NAME advance", kernel_text("advance.cu"), "#undef NAME", ""])
 
-    def launch(self, batch: int) -> None:
-        """Ask for the copies of a batch, and for the step to the next one."""
-        shared = [self._order.address, self._place.address]
-        for name, (node, found) in zip(self._names(), self._arrays.items(), strict=True):
-            blocks = -(-batch * math.prod(found.array.shape[1:]) // THREADS)
-            addresses = [found.memory.address, *shared, self._targets[node]]
-            self._machine.launch(self._kernels[name], (blocks, 1, 1), THREADS, [*addresses, batch])
+    def pieces(self, batch: int) -> Iterator[tuple[Callable[[], None], Access]]:
+        """Yield the copies of a batch and the step to the next one, each with the memory that it touches."""
+        order, place = (self._order.address, self._order.address + 8), (self._place.address, self._place.address + 8)
+        for name, node in zip(self._names(), self._arrays, strict=True):
+            target = self._targets[node]
+            nbytes = batch * math.prod(self._arrays[node].array.shape[1:]) * self._arrays[node].array.itemsize
+            yield partial(self._take, name, node, batch), Access((order, place), ((target, target + nbytes),))
+        yield partial(self._advance, batch), Access((), (place,))
+
+    def _take(self, name: str, node: Node, batch: int) -> None:
+        found = self._arrays[node]
+        blocks = -(-batch * math.prod(found.array.shape[1:]) // THREADS)
+        addresses = [found.memory.address, self._order.address, self._place.address, self._targets[node]]
+        self._machine.launch(self._kernels[name], (blocks, 1, 1), THREADS, [*addresses, batch])
+
+    def _advance(self, batch: int) -> None:
         self._machine.launch(self._kernels["advance"], (1, 1, 1), 32, [self._place.address, batch])
 
     def begin(self, order: np.ndarray) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphnn.compiler.index_checks import IndexCheck
-from graphnn.compiler.plan.arena import verify_arena
 from graphnn.compiler.plan.form import Plan
 from graphnn.compiler.schedule.form import Schedule
 from graphnn.compiler.target import KernelNeeds, LoadedPlan, Target
@@ -13,6 +12,7 @@ from graphnn.compiler.targets.cuda.build import build_cuda_plan
 from graphnn.compiler.targets.cuda.loaded import LoadedCudaPlan
 from graphnn.compiler.targets.cuda.lowering import Lowered, kernel_text
 from graphnn.compiler.targets.cuda.machine import Machine
+from graphnn.compiler.targets.cuda.verify import verify_cuda_plan
 from graphnn.compiler.targets.numpy.target import NumpyTarget
 from graphnn.ops.op import Op
 from graphnn.ops.spec import TensorSpec
@@ -48,7 +48,7 @@ class CudaTarget(Target):
         return built.plan
 
     def verify(self, plan: Plan) -> None:
-        verify_arena(plan)
+        verify_cuda_plan(plan, self._kernels)
 
     def load(self, plan: Plan, checks: Sequence[IndexCheck] = ()) -> LoadedPlan:
         return LoadedCudaPlan(plan, self._kernels, self.source(plan), self._machine, checks)

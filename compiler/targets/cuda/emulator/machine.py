@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import re
 import threading
 import time
@@ -73,14 +74,36 @@ class EmulatorKernel(Kernel):
 
 
 class EmulatorReplay(Replay):
-    """Recorded launches."""
+    """Recorded launches, piece by piece, and which pieces wait for which."""
 
-    def __init__(self, launches: Sequence[Callable[[], None]]) -> None:
-        self._launches = tuple(launches)
+    def __init__(
+        self,
+        pieces: Sequence[Sequence[Callable[[], None]]],
+        waits: Sequence[Sequence[int]],
+        next_order: Callable[[], tuple[int, int]],
+    ) -> None:
+        self._pieces = tuple(map(tuple, pieces))
+        self._waits = tuple(map(tuple, waits))
+        self._next_order = next_order
 
     def __call__(self) -> None:
-        for launch in self._launches:
-            launch()
+        order, seed = self._next_order()
+        choose = random.Random(seed)
+        done: set[int] = set()
+        left = list(range(len(self._pieces)))
+        while left:
+            ready = [number for number in left if done.issuperset(self._waits[number])]
+            number = ready[0] if order == _FORWARD else ready[-1] if order == _REVERSE else choose.choice(ready)
+            for launch in self._pieces[number]:
+                launch()
+            left.remove(number)
+            done.add(number)
+
+
+class _Recording(threading.local):
+    """The launches that the thread notes for later, if it does."""
+
+    launches: list[Callable[[], None]] | None = None
 
 
 class EmulatorMachine(Machine):
@@ -116,7 +139,7 @@ class EmulatorMachine(Machine):
         self._scheduler = load_scheduler(self._compiler, folder)
         self._memories: weakref.WeakValueDictionary[int, EmulatorMemory] = weakref.WeakValueDictionary()
         self._launches = 0
-        self._recording: list[Callable[[], None]] | None = None
+        self._of_this_thread = _Recording()
 
     @property
     def memory_bytes(self) -> tuple[int, int]:
@@ -161,21 +184,29 @@ class EmulatorMachine(Machine):
         assert isinstance(kernel, EmulatorKernel)
         values = tuple(arguments)
         self._check_launch(kernel, grid, threads, values)
-        if self._recording is None:
+        launches = self._of_this_thread.launches
+        if launches is None:
             self._run(kernel, grid, threads, values)
         else:
-            self._recording.append(lambda: self._run(kernel, grid, threads, values))
+            launches.append(lambda: self._run(kernel, grid, threads, values))
 
-    def record(self, work: Callable[[], None]) -> EmulatorReplay:
-        """Note the launches of `work` for later."""
-        if self._recording is not None:
+    def record(
+        self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]] | None = None
+    ) -> EmulatorReplay:
+        """Note the launches of pieces of work for later; those that need not wait for each other run in a random order."""
+        recording = self._of_this_thread
+        if recording.launches is not None:
             raise CompileError("work that is being recorded can't be recorded once more inside")
-        self._recording = []
+        noted: list[list[Callable[[], None]]] = []
         try:
-            work()
-            return EmulatorReplay(self._recording)
+            for piece in pieces:
+                noted.append([])
+                recording.launches = noted[-1]
+                piece()
         finally:
-            self._recording = None
+            recording.launches = None
+        behind = [(k - 1,) if k else () for k in range(len(noted))] if waits is None else waits
+        return EmulatorReplay(noted, behind, self._next_order)
 
     def synchronize(self) -> None:
         """Do nothing: each launch ends before it returns."""
@@ -241,7 +272,7 @@ class EmulatorMachine(Machine):
                 )
 
     def _check_copy(self, verb: str, address: int, array: np.ndarray) -> None:
-        if self._recording is not None:
+        if self._of_this_thread.launches is not None:
             raise CompileError(f"there can be no {verb} in work that is recorded")
         if not array.flags.c_contiguous:
             raise ValueError(f"the array of an {verb} must be C-contiguous")

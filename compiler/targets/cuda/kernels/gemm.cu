@@ -14,7 +14,7 @@
      SPLITS                 parts of the terms for different blocks. Above 1, the sums of a part go to the workspace w0,
                             element split · OUTPUT_COUNT + OUTPUT_INDEX, and split_sum.cu adds them
      OUTPUT_INDEX(z, m, j)  row-major linear index of a result
-     OUTPUT_COUNT           number of results
+     OUTPUT_COUNT           number of results; only read where SPLITS is above 1
      OUTPUT_ALONG_M         1: neighbouring rows, not columns, are neighbours in the output
      SUM, RESULT            type of the sums, and the type that STORE takes
      MMA                    0: multiply in SUM; 1: TF32, 2: bfloat16, 3: float16 on tensor cores, with sums of float
@@ -215,23 +215,23 @@ GN_DEVICE void accumulate(const Word *tile_a, const Word *tile_b, SUM *sums)
     tile_b += (first_column() + group()) * B::LINE_STEP + first_word * B::WORD_STEP;
 #pragma unroll
     for (int w = 0; w < WORDS; w += 8 * SLICES) {
-        uint32_t a[PRODUCTS_M][4], b[PRODUCTS_N][2];
-#pragma unroll
-        for (int i = 0; i < PRODUCTS_M * 4; i++) {
-            const int line = i / 4 * 16 + i % 2 * 8, word = w + i % 4 / 2 * 4;
-            a[i / 4][i % 4] = tile_a[line * A::LINE_STEP + word * A::WORD_STEP];
-        }
+        uint32_t a[4], b[PRODUCTS_N][2];
 #pragma unroll
         for (int i = 0; i < PRODUCTS_N * 2; i++)
             b[i / 2][i % 2] = tile_b[i / 2 * 8 * B::LINE_STEP + (w + i % 2 * 4) * B::WORD_STEP];
 #pragma unroll
         for (int i = 0; i < PRODUCTS_M * PRODUCTS_N; i++) {
+            const int m = i / PRODUCTS_N, j = i % PRODUCTS_N;
+            if (j == 0)
+#pragma unroll
+                for (int e = 0; e < 4; e++)
+                    a[e] = tile_a[(m * 16 + e % 2 * 8) * A::LINE_STEP + (w + e / 2 * 4) * A::WORD_STEP];
 #if MMA == 1
-            gn_mma_tf32(sums + i * 4, a[i / PRODUCTS_N], b[i % PRODUCTS_N]);
+            gn_mma_tf32(sums + i * 4, a, b[j]);
 #elif MMA == 2
-            gn_mma_bf16(sums + i * 4, a[i / PRODUCTS_N], b[i % PRODUCTS_N]);
+            gn_mma_bf16(sums + i * 4, a, b[j]);
 #else
-            gn_mma_f16(sums + i * 4, a[i / PRODUCTS_N], b[i % PRODUCTS_N]);
+            gn_mma_f16(sums + i * 4, a, b[j]);
 #endif
         }
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil
 
 from graphnn.compiler.targets.cuda.elements import loaded
 from graphnn.compiler.targets.cuda.instance import Blocks, Instance
@@ -59,7 +59,9 @@ class DirectConvolution:
         sizes = Sizes.of(node)
         if isinstance(node.op, Conv2d):
             height, width = sizes.kernel
-            weight = f"(((g) * {sizes.outputs} + (o)) * {sizes.channels} + (c)) * {height * width} + (p) * {width} + (q)"
+            weight = (
+                f"(((g) * {sizes.outputs} + (o)) * {sizes.channels} + (c)) * {height * width} + (p) * {width} + (q)"
+            )
         elif isinstance(node.op, Conv2dDataGradient) and sizes.stride == (1, 1):
             sizes = sizes.backwards()
             height, width = sizes.kernel
@@ -135,7 +137,11 @@ class DirectConvolution:
             "GROUPS": str(sizes.groups),
             "CHANNELS": str(sizes.channels),
             "OUTPUTS": str(sizes.outputs),
-            **{f"{name}_{axis}": str(value) for name, pair in pairs.items() for axis, value in zip("HW", pair, strict=True)},
+            **{
+                f"{name}_{axis}": str(value)
+                for name, pair in pairs.items()
+                for axis, value in zip("HW", pair, strict=True)
+            },
             "TOP": f"({sizes.before[0]})",
             "LEFT": f"({sizes.before[1]})",
             "PIXELS": str(strip.pixels),

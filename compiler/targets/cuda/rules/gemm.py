@@ -11,6 +11,7 @@ from graphnn.compiler.targets.cuda.instance import Blocks, Instance
 from graphnn.compiler.targets.cuda.rules.tiles import Tile, Work
 from graphnn.ops import dtypes
 from graphnn.ops.dtypes import DType
+from graphnn.ops.errors import ShapeError
 from graphnn.ops.spec import Dim, Extent, bind_extent, product
 
 Precision = Literal["float32", "tf32"]
@@ -88,9 +89,12 @@ class Product:
     precision: str
 
     @cached_property
-    def count(self) -> Extent:
-        """Number of results."""
-        return product((self.batches, self.m, self.n))
+    def count(self) -> Extent | None:
+        """Number of results; None where that would be the batch size squared."""
+        try:
+            return product((self.batches, self.m, self.n))
+        except ShapeError:
+            return None
 
     @property
     def mma(self) -> int:
@@ -103,7 +107,7 @@ class Product:
         """Return the sizes at the largest batch."""
         batches, m, n, k = (bind_extent(extent, max_batch) for extent in (self.batches, self.m, self.n, self.k))
         itemsize = 8 if self.dtype.itemsize == 8 else 4
-        return Work(batches, m, n, k, itemsize, 2 if self.mma >= 2 else 1, self.mma > 0)
+        return Work(batches, m, n, k, itemsize, 2 if self.mma >= 2 else 1, self.mma > 0, self.count is not None)
 
     def instances(self, max_batch: int) -> list[Instance]:
         """Return the kernels: one, or two where blocks share the terms of a result."""
@@ -167,12 +171,13 @@ class Product:
     def _writing(self) -> dict[str, str]:
         return {
             "OUTPUT_INDEX(z, m, j)": self.output_index.format(m="m", j="j"),
-            "OUTPUT_COUNT": size(self.count),
+            "OUTPUT_COUNT": "0" if self.count is None else size(self.count),
             "OUTPUT_ALONG_M": str(int(self.output_along_m)),
             **result_types(self.dtype),
         }
 
     def _split_sum(self, splits: int, workspace: int) -> Instance:
+        assert self.count is not None
         threads = 256
         slices = max(share for share in (1, 2, 4, 8, 16, 32) if share == 1 or share * 4 <= splits)
         defines = {

@@ -19,7 +19,7 @@ from graphnn.ops.node import Node
 from graphnn.ops.op import Op
 from graphnn.ops.pool import Pool2d
 from graphnn.ops.spec import Shape, product
-from graphnn.ops.window import Pair, spatial
+from graphnn.ops.window import Pair
 
 P = TypeVar("P", bound=Pool2d)
 

@@ -122,4 +122,4 @@ def _from_batch(batch: Shape, steps: Sequence[Extent]) -> str:
 def _is_nearer(step: Extent, other: Extent) -> bool:
     """Whether elements on one axis lie closer together than those on another; on an axis of one element, none do."""
     distance, apart = (abs(bind_extent(each, 2)) for each in (step, other))
-    return 0 < distance and (apart == 0 or distance <= apart)
+    return distance > 0 and (apart == 0 or distance <= apart)

@@ -109,6 +109,8 @@ class Work:
         Terms of a word.
     tensor_cores : bool
         Whether they multiply.
+    may_split : bool
+        Whether blocks may share the terms of a result.
     """
 
     batches: int
@@ -118,6 +120,7 @@ class Work:
     itemsize: int
     word_terms: int = 1
     tensor_cores: bool = False
+    may_split: bool = True
 
     def cycles(self, tile: Tile, splits: int) -> float:
         """Estimate the time of a tile and a number of splits."""
@@ -143,6 +146,8 @@ class Work:
     def splits(self, tile: Tile) -> Iterator[int]:
         """Generate numbers of splits worth looking at: none, and what gives a multiprocessor so many blocks."""
         yield 1
+        if not self.may_split:
+            return
         blocks = ceil(self.m / tile.m) * ceil(self.n / tile.n) * self.batches
         steps = ceil(self.k / (tile.words * self.word_terms))
         room = LARGEST_WORKSPACE // max(1, self.batches * self.m * self.n * self.itemsize)

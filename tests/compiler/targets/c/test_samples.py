@@ -14,6 +14,8 @@ WITHOUT_KERNELS = {
     *("activation", "aggregation", "conv1d", "conv_transpose", "diagonal", "einsum", "elementwise_loss", "gather"),
     *("random", "rearrange", "scan", "sort", "split", "state"),
 }
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_family(name: str) -> None:
     check_family(name)

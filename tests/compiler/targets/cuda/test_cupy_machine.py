@@ -118,7 +118,7 @@ def test_recorded_work_runs_only_when_replayed(gpu: CupyMachine) -> None:
         gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 3])
         gpu.download_later(memory.address, seen)
 
-    replay = gpu.record(work)
+    replay = gpu.record([work])
     gpu.download(memory.address, number)
     assert number == 0
     for expected in (3, 6, 9):
@@ -130,7 +130,7 @@ def test_recorded_work_runs_only_when_replayed(gpu: CupyMachine) -> None:
 def test_pinned_arrays_are_read_when_their_turn_comes(gpu: CupyMachine) -> None:
     memory = gpu.allocate(8)
     feed = gpu.pinned(8)
-    replay = gpu.record(lambda: gpu.upload_later(memory.address, feed))
+    replay = gpu.record([lambda: gpu.upload_later(memory.address, feed)])
     got = np.empty(8, np.uint8)
     for value in (1, 2):
         feed[:] = value
@@ -150,7 +150,7 @@ def test_recordings_keep_what_they_use(gpu: CupyMachine) -> None:
             gpu.upload_later(memory.address, zero)
             gpu.launch(kernel, (1, 1, 1), 32, [memory.address, 7])
 
-        return gpu.record(work), [weakref.ref(zero), weakref.ref(kernel)]
+        return gpu.record([work]), [weakref.ref(zero), weakref.ref(kernel)]
 
     replay, used = recording()
     gc.collect()
@@ -190,10 +190,10 @@ def test_what_cannot_be_replayed_is_refused_and_the_stream_usable(gpu: CupyMachi
         "compile": lambda: gpu.compile(ADD, []),
         "synchronize": gpu.synchronize,
         "timed": lambda: gpu.timed(lambda: None),
-        "record": lambda: gpu.record(lambda: None),
+        "record": lambda: gpu.record([lambda: None]),
     }
     with pytest.raises(CompileError, match="can be recorded"):
-        gpu.record(calls[asked])
+        gpu.record([calls[asked]])
 
     calls[asked]()
 
@@ -209,11 +209,11 @@ def test_a_failed_recording_leaves_the_stream_usable(card: Card, gpu: CupyMachin
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        gpu.record(work)
+        gpu.record([work])
     with pytest.raises(CudaRuntimeError):
-        gpu.record(card.streams[0].synchronize)  # CUDA makes the capture invalid
+        gpu.record([card.streams[0].synchronize])  # CUDA makes the capture invalid
 
-    gpu.record(lambda: gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 4]))()
+    gpu.record([lambda: gpu.launch(kernels["count"], (1, 1, 1), 32, [memory.address, 4])])()
     gpu.download(memory.address, number)
     assert number == 4
 
@@ -230,7 +230,7 @@ def test_only_one_thread_records_at_a_time(gpu: CupyMachine) -> None:
         other.join(0.05)
         assert other.is_alive()  # it waits for its turn
 
-    replay = gpu.record(work)
+    replay = gpu.record([work])
     other.join()
     replay()
     replay()
@@ -263,7 +263,7 @@ def test_memory_is_freed_when_nothing_uses_it(card: Card, gpu: CupyMachine) -> N
 
 def test_memory_that_dies_during_a_recording_is_freed_afterwards(card: Card, gpu: CupyMachine) -> None:
     memories = [gpu.allocate(1000)]
-    gpu.record(memories.clear)
+    gpu.record([memories.clear])
     gc.collect()
     assert card.free == card.whole - 1000
 
@@ -381,7 +381,7 @@ class TestRealGpu:
             real.launch(kernel, (1, 1, 1), 32, [memory.address, 4])
             real.download_later(memory.address, seen)
 
-        replay = real.record(work)
+        replay = real.record([work])
         for expected in (7, 14, 21):
             replay()
             real.synchronize()
@@ -391,12 +391,12 @@ class TestRealGpu:
         memory = real.allocate(4)
         number = np.zeros(1, np.int32)
         with pytest.raises(CompileError, match="can be recorded"):
-            real.record(lambda: real.upload(memory.address, number))
+            real.record([lambda: real.upload(memory.address, number)])
         with pytest.raises(real._runtime.CUDARuntimeError):
-            real.record(real._stream.synchronize)
+            real.record([real._stream.synchronize])
         real.upload(memory.address, number)
         kernel = real.compile(ADD, ["count"])["count"]
-        real.record(lambda: real.launch(kernel, (1, 1, 1), 32, [memory.address, 2]))()
+        real.record([lambda: real.launch(kernel, (1, 1, 1), 32, [memory.address, 2])])()
         real.download(memory.address, number)
         assert number == 2
 
@@ -435,7 +435,7 @@ class TestRealGpu:
 
         def work() -> None:
             for _ in range(50):
-                real.record(lambda: real.launch(kernel, (1, 1, 1), 32, [memory.address, 1]))()
+                real.record([lambda: real.launch(kernel, (1, 1, 1), 32, [memory.address, 1])])()
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:

@@ -133,7 +133,12 @@ def loop_cases() -> Iterator[Case]:
 TOLERANCES = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 1e-6, "float64": 1e-14}
 CASES = [
     *(each for p in (*SAMPLED_WITH_DILATION, *MORE, *WITH_DILATION) for each in max_pool_cases(p, "float32")),
-    *(each for p, dtype in product((PLAIN, PADDED), FLOATING) if dtype != "float32" for each in max_pool_cases(p, dtype)),
+    *(
+        each
+        for p, dtype in product((PLAIN, PADDED), FLOATING)
+        if dtype != "float32"
+        for each in max_pool_cases(p, dtype)
+    ),
     *(each for p in (*SAMPLED, *MORE) for each in avg_pool_cases(p, "float32", TOLERANCES["float32"])),
     *(each for dtype in FLOATING if dtype != "float32" for each in avg_pool_cases(PADDED, dtype, TOLERANCES[dtype])),
     *integer_cases(),

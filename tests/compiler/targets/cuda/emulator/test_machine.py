@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_recorded_work_runs_when_called(machine: EmulatorMachine, add: Kernel) -
         machine.launch(add, (1, 1, 1), 32, [x.address, y.address, 32])
         machine.launch(add, (1, 1, 1), 32, [x.address, y.address, 8])
 
-    replay = machine.record(work)
+    replay = machine.record([work])
     machine.download(y.address, values)
     assert not values.any()
     for _ in range(3):
@@ -88,10 +89,32 @@ def test_recorded_work_runs_when_called(machine: EmulatorMachine, add: Kernel) -
 def test_only_launches_are_recorded(machine: EmulatorMachine) -> None:
     memory = machine.allocate(4)
     with pytest.raises(CompileError, match="upload"):
-        machine.record(lambda: machine.upload(memory.address, np.zeros(1, np.float32)))
+        machine.record([lambda: machine.upload(memory.address, np.zeros(1, np.float32))])
     with pytest.raises(CompileError, match="once more"):
-        machine.record(lambda: machine.record(machine.synchronize)())
+        machine.record([lambda: machine.record([machine.synchronize])()])
     machine.upload(memory.address, np.zeros(1, np.float32))
+
+
+def test_other_threads_do_not_get_recorded(machine: EmulatorMachine, add: Kernel) -> None:
+    x, y = machine.allocate(128), machine.allocate(128)
+    machine.upload(x.address, np.ones(32, np.float32))
+    machine.upload(y.address, np.zeros(32, np.float32))
+    values = np.empty(32, np.float32)
+
+    def launch() -> None:
+        machine.launch(add, (1, 1, 1), 32, [x.address, y.address, 32])
+
+    def work() -> None:
+        launch()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(launch).result()
+
+    replay = machine.record([work])
+    machine.download(y.address, values)
+    assert (values == 1).all()
+    replay()
+    machine.download(y.address, values)
+    assert (values == 2).all()
 
 
 def test_time_and_memory(machine: EmulatorMachine, add: Kernel) -> None:
