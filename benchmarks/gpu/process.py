@@ -38,5 +38,5 @@ def worker_process(
     }
     if precision == "fp32":
         environment["NVIDIA_TF32_OVERRIDE"] = "0"
-    name = "-".join([kind, *arguments[:2]]).replace(" ", "-").replace(os.sep, "-")
+    name = "-".join([kind, *arguments[:4]]).replace(" ", "-").replace(os.sep, "-")
     return WorkerProcess("benchmarks.gpu.worker", [kind, *arguments], environment, folder / f"{name}.log")

@@ -113,7 +113,9 @@ class LoadedCudaPlan(LoadedPlan):
         return [self._fetched(view, batch) for view in self._plan.fetches]
 
     def _carry_out(self, bound: BoundPlan) -> None:
-        with postponed_interrupts() if self._plan.written_variables else nullcontext():
+        # A single call either asks for the whole step or for nothing, whenever an interrupt comes.
+        divisible = len(bound.calls) > 1 and self._plan.written_variables
+        with postponed_interrupts() if divisible else nullcontext():
             self._begin()
             for call in bound.calls:
                 call()

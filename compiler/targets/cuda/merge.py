@@ -88,7 +88,7 @@ def _with_epilogue(unit: Unit, anchor: Node, reader: Unit, graph: networkx.DiGra
 
 
 def _reshapes(node: Node, anchor: Node) -> tuple[Node, ...] | None:
-    """Return the reshapes that lead from an anchor to a node, which keep the elements in order; None for other views."""
+    """Return the reshapes, which keep elements in order, that lead from an anchor to a node; None for other views."""
     found: tuple[Node, ...] = ()
     while node is not anchor:
         if not isinstance(node.op, Reshape):

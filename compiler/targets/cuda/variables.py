@@ -11,14 +11,17 @@ from graphnn.ops.store import VariableStore
 
 
 class DeviceVariables:
-    """The copies of one store's variables on one device, shared by all plans of the graph there."""
+    """The copies of one store's variables on one device, shared by all plans of the graph there.
+
+    A copy is the newest value if the store says that it is away here, or if it was made of the present version.
+    """
 
     def __init__(self, store: VariableStore, machine: Machine) -> None:
         self._store = store
         self._machine = machine
         self._memory: dict[str, Memory] = {}
         self._versions: dict[str, int] = {}
-        self._seen = -1
+        self._bring = self._download  # one object, which the store's marks are compared with
 
     def address(self, name: str) -> int:
         """Return where a variable's copy lies; its memory is taken when it is first asked for."""
@@ -28,21 +31,23 @@ class DeviceVariables:
 
     def refresh(self, names: Iterable[str]) -> None:
         """Copy what changed elsewhere to the device."""
+        away = self._store.away
         for name in names:
-            version = self._store.version(name)
-            if self._versions.get(name) != version:
+            if away.get(name) is not self._bring and self._versions.get(name) != self._store.version(name):
                 self._store.settle([name])
                 self._machine.upload(self.address(name), self._store.array(name))
-                self._versions[name] = version
+                self._versions[name] = self._store.version(name)
 
     def written(self, names: Iterable[str]) -> None:
-        """Note that a run is about to write these here, its write counted already."""
+        """Note that a run is about to write these here."""
+        away = self._store.away
         for name in names:
-            self._versions[name] = self._store.version(name)
-            self._store.leave(name, self._bring)
+            if away.get(name) is not self._bring:
+                self._store.leave(name, self._bring)
 
-    def _bring(self, name: str, array: np.ndarray) -> None:
+    def _download(self, name: str, array: np.ndarray) -> None:
         self._machine.download(self._memory[name].address, array)
+        self._versions[name] = self._store.version(name)
 
 
 def device_variables(store: VariableStore, machine: Machine) -> DeviceVariables:

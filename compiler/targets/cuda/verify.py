@@ -1,4 +1,7 @@
-"""Check a CUDA plan by following what its memory holds, step by step, as `graphnn.compiler.plan.verify` does for NumPy."""
+"""Check a CUDA plan by following what its memory holds, step by step.
+
+It is for kernels of several nodes what `graphnn.compiler.plan.verify` is for those of one.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +52,8 @@ def verify_cuda_plan(plan: Plan, kernels: Mapping[str, Lowered]) -> None:
 
 
 def _follow(plan: Plan, kernels: Mapping[str, Lowered], batch: int) -> None:
-    memory: list[Content] = []
-    for storage in plan.storages:
-        if storage.kind != "arena":
-            memory.append(Content(storage.node, (storage.index, 0, storage.nbytes)))
+    outside = [storage for storage in plan.storages if storage.kind != "arena"]
+    memory = [Content(storage.node, (storage.index, 0, storage.nbytes)) for storage in outside]
     for number, step in enumerate(plan.steps):
         reads = _values_read(step, kernels)
         for node, view in zip(reads, step.reads, strict=True):
@@ -61,8 +62,8 @@ def _follow(plan: Plan, kernels: Mapping[str, Lowered], batch: int) -> None:
         rooms = [_storage(plan, index) for index in step.workspaces]
         for place in [*rooms, *(_place(plan, view, batch) for view in step.writes)]:
             memory = [content for content in memory if not content.meets(place)]
-        for node, view in zip(written, step.writes, strict=True):
-            memory.append(Content(_value(node), _place(plan, view, batch)))
+        places = [_place(plan, view, batch) for view in step.writes]
+        memory += [Content(_value(node), place) for node, place in zip(written, places, strict=True)]
     for node, view in zip(plan.subgraph.fetches, plan.fetches, strict=True):
         _require(memory, node, _place(plan, view, batch), "the end of the run")
     for update in plan.subgraph.updates:

@@ -193,7 +193,7 @@ class EmulatorMachine(Machine):
     def record(
         self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]] | None = None
     ) -> EmulatorReplay:
-        """Note the launches of pieces of work for later; those that need not wait for each other run in a random order."""
+        """Note the launches of pieces for later; those that need not wait for each other run in a random order."""
         recording = self._of_this_thread
         if recording.launches is not None:
             raise CompileError("work that is being recorded can't be recorded once more inside")

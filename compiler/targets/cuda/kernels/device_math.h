@@ -7,6 +7,12 @@
 #define INT64_MIN (-9223372036854775807LL - 1)
 #endif
 
+#ifndef GN_EMULATOR
+/* Printed expressions serve several types: they round a number that a float has not, and ask whether an unsigned one is
+   negative. */
+#pragma nv_diag_suppress 1046, 186
+#endif
+
 /* Bits. */
 
 GN_DEVICE uint32_t gn_bits_of(float value) { return __float_as_uint(value); }
