@@ -20,7 +20,8 @@ GN_KERNEL(THREADS) NAME(PARAMETERS)
         for (int b = 0; b < KERNEL_WIDTH; b += STRIDE_WIDTH) {
             const int q = column % STRIDE_WIDTH + b, left = column - q, x = left / STRIDE_WIDTH;
             if (q >= KERNEL_WIDTH || left < 0 || x >= POOLED_WIDTH) continue;
-            const int columns = min(left - LEFT + KERNEL_WIDTH, WIDTH + COUNTED_RIGHT) - max(left - LEFT, -COUNTED_LEFT);
+            const int end = min(left - LEFT + KERNEL_WIDTH, WIDTH + COUNTED_RIGHT);
+            const int columns = end - max(left - LEFT, -COUNTED_LEFT);
             sum += X0(pooled + y * POOLED_WIDTH + x) / (VALUE)(rows * columns);
         }
     }

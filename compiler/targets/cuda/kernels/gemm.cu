@@ -310,7 +310,10 @@ GN_DEVICE void finish(PARAMETERS, int z, int split, INDEX m, INDEX j, SUM sum)
 
 } /* namespace */
 
-GN_KERNEL(THREADS) NAME(PARAMETERS)
+/* One block a multiprocessor will do. Not told so, the assembler moves registers to memory to make room for more. */
+#define BOUNDS THREADS, 1
+GN_KERNEL(BOUNDS) NAME(PARAMETERS)
+#undef BOUNDS
 {
     using namespace GN_JOIN(NAME, _parts);
     GN_SHARED(Word, memory, SHARED);

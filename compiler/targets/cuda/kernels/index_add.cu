@@ -1,7 +1,7 @@
 /* Add entries to those of an axis at given places: y[o, index[o, j], k] = start + Σ term[o, j, k], in the order of j.
 
-   A warp makes TILE_ROWS × TILE_COLUMNS elements. It looks through the places, 32 at a time, and adds the terms of those
-   in its rows; each lane has elements of its own, so that nobody waits for anybody.
+   A warp makes TILE_ROWS × TILE_COLUMNS elements. It looks through the places, 32 at a time, and adds the terms of
+   those in its rows; each lane has elements of its own, so that nobody waits for anybody.
 
      ROWS, INNER, COUNT       entries of the axis, their elements, and places
      OUTER, ROW_TILE, COLUMN_TILE   which o, and which tile, this block's first warp makes; the others the next rows
@@ -16,7 +16,8 @@ GN_KERNEL(THREADS) NAME(PARAMETERS)
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
     VALUE *tile = tiles + warp * TILE_ROWS * TILE_COLUMNS;
     const INDEX outer = OUTER, rows = ROWS, inner = INNER, count = COUNT;
-    const INDEX top = ((INDEX)(ROW_TILE) * (THREADS / 32) + warp) * TILE_ROWS, left = (INDEX)(COLUMN_TILE) * TILE_COLUMNS;
+    const INDEX top = ((INDEX)(ROW_TILE) * (THREADS / 32) + warp) * TILE_ROWS;
+    const INDEX left = (INDEX)(COLUMN_TILE) * TILE_COLUMNS;
     const int rows_here = top + TILE_ROWS <= rows ? TILE_ROWS : top < rows ? (int)(rows - top) : 0;
     const int columns_here = left + TILE_COLUMNS <= inner ? TILE_COLUMNS : (int)(inner - left);
     if (rows_here == 0) return; /* the whole warp */

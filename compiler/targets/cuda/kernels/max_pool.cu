@@ -6,7 +6,7 @@
      HEIGHT, WIDTH              of the images; with POOLED_ before, windows along both axes
      KERNEL_…, STRIDE_…, DILATION_… HEIGHT and WIDTH; TOP, LEFT: padding before
      CLIPPED                    1 where windows reach beyond the images, else 0
-     VALUES, POSITIONS          1 for what is wanted, else 0: STORE takes the value, STORE1 the position; with one, STORE
+     VALUES, POSITIONS          1 for what is wanted, else 0. STORE takes it; with both, STORE1 takes the positions
      VALUE, LOWEST, X0(i)       type in which values are compared, its lowest, an element of the images */
 
 GN_KERNEL(THREADS) NAME(PARAMETERS)

@@ -1,7 +1,7 @@
 /* Softmax along an axis, its logarithm, and the cross-entropy of class numbers.
 
    A line is what stands along the axis. A team of neighbouring threads takes it in once; what does not fit into
-   registers is read again for the results. As in NumPy, a line with NaN, an infinity, or minus infinity alone gives NaN.
+   registers is read again for the results. As in NumPy, NaN, an infinity, or minus infinity alone give NaN.
 
      LINES, LENGTH, INNER   lines, their elements, and the distance of those
      TEAM                   threads of a line: a power of two up to 32, or THREADS

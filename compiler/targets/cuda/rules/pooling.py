@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -111,7 +111,7 @@ def _largest(node: Node, *, values: bool, positions: bool) -> Instance:
     return flat("max_pool.cu", defines, product(node.shape))
 
 
-def _max_pool_gradient(op: MaxPool2dGradient, node: Node) -> Mapping[str, str]:
+def _max_pool_gradient(op: MaxPool2dGradient, node: Node) -> dict[str, str]:
     # Without dilation, the positions that an element can have in windows are a stride apart.
     steps = [stride if dilation == 1 else 1 for stride, dilation in zip(op.stride, op.dilation, strict=True)]
     return {

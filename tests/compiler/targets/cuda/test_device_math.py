@@ -38,7 +38,7 @@ PAIRS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "floor_divide": np.floor_divide,
 }
 INTEGER_PAIRS = ("fmod", "remainder", "floor_divide")
-KINDS = {"float": ("f", np.float32), "double": ("", np.float64)}
+KINDS: dict[str, tuple[str, np.dtype]] = {"float": ("f", np.dtype(np.float32)), "double": ("", np.dtype(np.float64))}
 SPECIAL = [0.0, -0.0, 1, -1, 3, -7.5, 0.4, -2.4, 1e-45, -1e-40, 1e30, -3e38, 100, -100, INF, -INF, NAN]
 ELEMENTWISE = "for (int i = 0; i < n; i++)"
 
@@ -97,7 +97,7 @@ def literals(dtype: dtypes.DType) -> list[float]:
     return [0, -1, 7, int(bounds.max), int(bounds.min)]
 
 
-REDUCTIONS = {"sum": np.sum, "product": np.prod, "max": np.max, "min": np.min}
+REDUCTIONS: dict[str, Callable[..., np.ndarray]] = {"sum": np.sum, "product": np.prod, "max": np.max, "min": np.min}
 BLOCK = 128
 
 

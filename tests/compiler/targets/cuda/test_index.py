@@ -268,7 +268,7 @@ def test_places_that_there_are_not_give_nothing() -> None:
 
 
 def check_some(machine: EmulatorMachine) -> None:
-    Runner(CASES[::4], machines=[machine]).check_all((1, BATCH))
+    Runner(CASES[::6], machines=[machine]).check_all((1, BATCH))
 
 
 @needs_emulator
@@ -279,4 +279,4 @@ def test_nothing_is_read_or_written_out_of_bounds(tmp_path: Path) -> None:
 @needs_nvcc
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_nvcc_compiles_the_kernels(architecture: int, tmp_path: Path) -> None:
-    check_with_nvcc(program(CASES[::3])[0], architecture, tmp_path)
+    check_with_nvcc(program(CASES[::6])[0], architecture, tmp_path)

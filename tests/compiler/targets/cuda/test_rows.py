@@ -161,7 +161,7 @@ def test_a_label_that_is_no_class_gives_nan(op: Op) -> None:
 
 
 def check_some(machine: EmulatorMachine) -> None:
-    Runner([*SHORT[::3], LONG[0], LONG[6]], machines=[machine]).check_all((1, BATCH))
+    Runner([*SHORT[::5], LONG[0]], machines=[machine]).check_all((1, BATCH))
 
 
 @needs_emulator
@@ -172,4 +172,4 @@ def test_nothing_is_read_or_written_out_of_bounds(tmp_path: Path) -> None:
 @needs_nvcc
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_nvcc_compiles_the_kernels(architecture: int, tmp_path: Path) -> None:
-    check_with_nvcc(program([*SHORT[::2], *LONG])[0], architecture, tmp_path)
+    check_with_nvcc(program([*SHORT[::5], *LONG])[0], architecture, tmp_path)
