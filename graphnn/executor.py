@@ -15,7 +15,7 @@ from graphnn.compiler.pipeline import Options, compile_graph
 from graphnn.compiler.plan.form import Plan
 from graphnn.compiler.subgraph import topological
 from graphnn.compiler.target import LoadedPlan, ResidentRuns
-from graphnn.compiler.targets.devices import target_for
+from graphnn.compiler.targets.devices import Precision, target_for
 from graphnn.compiler.verification import verify_stages, verify_target
 from graphnn.feeds import Feed, FeedChecker
 from graphnn.ops.dtypes import bfloat16, to_interface
@@ -55,6 +55,8 @@ class Executor:
     check_numerics : bool
         Raise at the first step that gives NaN or infinity; no variable changes then. Compiled code has no results
         between its ops to look at, so that NumPy runs the plan.
+    precision : {"float32", "tf32"}
+        What products of float32 may be computed in: exactly, or, on a GPU, by tensor cores with factors of 10 bits.
 
     Raises
     ------
@@ -84,6 +86,7 @@ class Executor:
         threads: int | None = None,
         verify: bool = False,
         check_numerics: bool = False,
+        precision: Precision = "float32",
     ) -> None:
         self._fetches = _fetched_nodes(fetches)
         self._formed = _form_of(fetches)
@@ -92,7 +95,7 @@ class Executor:
         self._graph = _graph_of(roots)
         self._lock = self._graph.store.lock
         self.threads = None if threads is None else _positive("threads", threads)
-        self._target = target_for(device, self.threads, check_numerics)
+        self._target = target_for(device, self.threads, check_numerics, precision)
         self._training = bool(assigns) if training is None else training
         self._check_numerics = check_numerics
         checks, may_fail = index_checks(roots, self._training)

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 
 import graphnn as gn
-from benchmarks.gpu.kernel_cases import ConvCase, KernelCase, Pass, PoolCase, case_of
+from benchmarks.gpu.kernel_cases import ConvCase, KernelCase, Pass, PoolCase, arrays_of, case_of, sample_of
 from benchmarks.gpu.repeats import repeats_for
 from benchmarks.gpu.workloads import Precision
 from benchmarks.pool_backward import SHAPE, WINDOW
@@ -25,6 +25,7 @@ from graphnn.compiler.targets.cuda.rules.pooling import gradient_by_one_thread
 from graphnn.compiler.targets.cuda.target import CudaTarget
 from graphnn.ops.avg_pool import AvgPool2d, AvgPool2dGradient
 from graphnn.ops.conv import Conv2d, Conv2dDataGradient, Conv2dWeightGradient
+from graphnn.ops.dtypes import to_interface
 from graphnn.ops.max_pool import MaxPool2d, MaxPool2dGradient
 from graphnn.ops.op import Op
 
@@ -74,7 +75,7 @@ class RepeatingMachine:
             for _ in range(repeats):
                 work()
 
-        replay = self._machine.record(repeated)
+        replay = self._machine.record([repeated])
         replay()
         return self._machine.timed(replay) / repeats
 
@@ -98,11 +99,14 @@ class GraphnnKernels:
         return {"about": f"graphnn {gn.__version__} (target {self._machine.name})"}
 
     def prepare(self, name: str, batch: int | None, precision: Precision) -> Answer:
-        """Compile a case's passes."""
+        """Compile a case's passes and run them once; tell some elements of their results."""
         case = case_of(name, batch)
-        self._plan, self._loaded = self._load(_fetches(case, precision), precision=precision)
+        fetches = _fetches(case, precision)
+        self._plan, self._loaded = self._load(fetches, precision=precision)
         self._passes = OPS[type(case)]
-        return {}
+        values = self._loaded.run({}, 1)
+        results = [to_interface(value, node.dtype) for node, value in zip(fetches, values, strict=True)]
+        return {"samples": dict(zip(self._passes, map(sample_of, results), strict=True))}
 
     def time(self) -> Answer:
         """Time the passes of the case; what NumPy had to do is called "host"."""
@@ -177,17 +181,14 @@ def _repeat(loaded: LoadedPlan, repeats: int) -> None:
 
 def _fetches(case: KernelCase, precision: Precision) -> list[gn.Node]:
     """Return a case's results; all that they need are variables, which stay on the device."""
-    generator = np.random.default_rng(0)
-
-    def given(name: str, shape: tuple[int, ...]) -> gn.Node:
-        values = generator.standard_normal(shape, np.float32)
-        return gn.variable(name, values, trainable=False, dtype="bfloat16" if precision == "bf16" else "float32")
-
+    dtype = "bfloat16" if precision == "bf16" else "float32"
     with gn.Graph():
-        x = given("x", case.x_shape)
-        dy = given("dy", case.y_shape)
+        given = {
+            name: gn.variable(name, values, trainable=False, dtype=dtype) for name, values in arrays_of(case).items()
+        }
+        x, dy = given["x"], given["dy"]
         if isinstance(case, ConvCase):
-            weight = given("weight", case.weight_shape)
+            weight = given["weight"]
             y = ops.conv2d(x, weight, stride=case.stride, padding=case.padding)
             return [y, *gn.gradients(y, [x, weight], grad_ys=dy)]
         pool = ops.max_pool2d if case.kind == "max" else ops.avg_pool2d

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
+
+import numpy as np
 
 from benchmarks.gpu.workloads import Precision
 
 Pass = Literal["forward", "data gradient", "weight gradient", "backward"]
 
 ELEMENT_BYTES: Mapping[Precision, int] = MappingProxyType({"fp32": 4, "tf32": 4, "bf16": 2})
+
+
+TOLERANCES: Mapping[Precision, float] = MappingProxyType({"fp32": 1e-4, "tf32": 5e-3, "bf16": 2e-2})
+"""How far a kernel's result may be from another's, relative to it."""
+
+SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,33 @@ _ALL: tuple[KernelCase, ...] = (
 
 CASES: Mapping[str, KernelCase] = MappingProxyType({case.name: case for case in _ALL})
 """The cases by name: those of LeNet, and of ResNets."""
+
+
+def arrays_of(case: KernelCase) -> dict[str, np.ndarray]:
+    """Return what a case reads, the same for all: "x", "dy" and, for a convolution, "weight"."""
+    generator = np.random.default_rng(0)
+    shapes = {"x": case.x_shape, "dy": case.y_shape}
+    if isinstance(case, ConvCase):
+        shapes["weight"] = case.weight_shape
+    return {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def sample_of(result: np.ndarray) -> list[float]:
+    """Return some elements of a result, by which it is compared with another's."""
+    flat = result.reshape(-1)
+    return [float(value) for value in flat[:: max(1, flat.size // SAMPLES)]]
+
+
+def difference(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return how far two samples are from each other, relative to the second.
+
+    Examples
+    --------
+    >>> difference([3.0, 4.0], [3.0, 4.5])
+    0.09245003270420485
+    """
+    expected = np.asarray(other)
+    return float(np.linalg.norm(np.asarray(one) - expected) / np.linalg.norm(expected))
 
 
 def case_of(name: str, batch: int | None) -> KernelCase:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.kernel_cases import KernelCase, Pass, Work, case_of
+from benchmarks.gpu.kernel_cases import TOLERANCES, KernelCase, Pass, Work, case_of, difference
 from benchmarks.gpu.process import worker_process
 from benchmarks.gpu.workloads import Precision
 from benchmarks.process import CompetitorError, WorkerProcess
@@ -21,6 +21,7 @@ class Side:
     """One competitor's times of a pass, by variant, in each round; or why there are none."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    sample: list[float] = field(default_factory=list)
     failure: str = ""
 
     def add(self, times: dict[str, float]) -> None:
@@ -49,6 +50,18 @@ class KernelRow:
     def work(self) -> Work:
         """What it has to do at least."""
         return self.case.work(self.which, self.precision)
+
+    @property
+    def difference(self) -> float | None:
+        """How far graphnn's result is from PyTorch's, if both have one."""
+        both = self.ours.sample and self.theirs.sample
+        return difference(self.ours.sample, self.theirs.sample) if both else None
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether graphnn has a result, and nearly PyTorch's if that has one."""
+        off = self.difference
+        return not self.ours.failure and (off is None or off <= TOLERANCES[self.precision])
 
 
 class Helper:
@@ -153,4 +166,7 @@ class KernelRace:
                         part.failure = str(error)
                     continue
                 for row, part in zip(rows, parts, strict=True):
-                    part.add(answer["passes"][row.which] if number else {})
+                    if number:
+                        part.add(answer["passes"][row.which])
+                    else:
+                        part.sample = answer["samples"][row.which]

@@ -9,11 +9,12 @@ from benchmarks.report import table
 
 _METHOD = """\
 graphnn's kernels, as its plans have them for graphs of one op, beside PyTorch's calls: cuDNN's convolutions, in the
-better of both layouts, and PyTorch's own pooling. Each is repeated in a CUDA graph, whose replays are timed by events on
-the card; medians of the rounds. *MB* counts each value that is read or written once (max-pooling: and a byte for the
+better of both layouts, and PyTorch's own pooling. Each is repeated in a CUDA graph, whose replays are timed by events
+on the card; medians of the rounds. *MB* counts each value that is read or written once (max-pooling: and a byte for the
 position of each window's largest element). The roofline is the longer of two times: FLOPs at the peak of the precision,
-and MB at the bandwidth of a copy. Repeating leaves what fits in the second-level cache, so that shares above 100 % are
-possible. TF32 is off for fp32 and on for tf32."""
+and MB at the bandwidth of a copy. Repetitions find in the second-level cache what fits there, so that shares above
+100 % are possible. TF32 is off for fp32 and on for tf32. *Difference* is that of some elements of graphnn's result from
+PyTorch's, ‖a - b‖ / ‖b‖."""
 
 _PEAKS = """\
 Measured by PyTorch in the same run: a copy of 1 GiB (bytes read and written), and products of 8192 × 8192 matrices of
@@ -32,7 +33,15 @@ def kernel_parts(rows: Sequence[KernelRow], peaks: Mapping[str, float]) -> list[
         ]
     header = (
         *("kernel", "pass", "precision", "GFLOP", "MB", "roofline µs"),
-        *("graphnn µs", "of roofline", "PyTorch µs", "its layout", "of roofline, PyTorch", "times faster"),
+        *(
+            "graphnn µs",
+            "of roofline",
+            "PyTorch µs",
+            "its layout",
+            "of roofline, PyTorch",
+            "times faster",
+            "difference",
+        ),
     )
     parts.append(table(header, (_row(row, peaks) for row in rows)))
     failures = dict.fromkeys(
@@ -56,8 +65,9 @@ def pool_loop_parts(answer: Mapping[str, float]) -> list[str]:
     ratio = answer["loop"] / answer["kernel"]
     return [
         "## Gradient of max-pooling: a plain loop against CUDA",
-        "LeNet's first pooling: one thread of the card that goes through all windows, and graphnn's kernel, in which each "
-        f"element of the images adds up what flows to it. The results are {'the same' if answer['equal'] else '**different**'}.",
+        "LeNet's first pooling: one thread of the card that goes through all windows, and graphnn's kernel, in which\n"
+        "each element of the images adds up what flows to it. The results are "
+        f"{'the same' if answer['equal'] else '**different**'}.",
         table(
             ("what", "ms", "times faster"),
             (
@@ -76,9 +86,9 @@ def launch_parts(answers: Mapping[str, Mapping[str, float]]) -> list[str]:
     ]
     return [
         "## Launches",
-        "A CUDA graph of tiny kernels, each of which needs the one before: its time on the card, divided by their number, "
-        "is the gap from one node to the next with the kernel's own microsecond. *Run* is the wall-clock time of a plan of "
-        "one kernel, with all that Python does.",
+        "A CUDA graph of tiny kernels, each of which needs the one before: its time on the card, divided by their\n"
+        "number, is the gap from one node to the next with the kernel's own microsecond. *Run* is the wall-clock time of\n"
+        "a plan of one kernel, with all that Python does.",
         table(("who", "kernels", "graph µs", "µs a kernel", "run µs"), rows),
     ]
 
@@ -107,7 +117,14 @@ def _row(row: KernelRow, peaks: Mapping[str, float]) -> Sequence[str]:
         theirs[0] if theirs else "–",
         _share(least, theirs),
         f"{theirs[1] / ours[1]:.2f}" if ours and theirs else "–",
+        _difference(row),
     )
+
+
+def _difference(row: KernelRow) -> str:
+    if row.difference is None:
+        return "–"
+    return f"{row.difference:.0e}" if row.is_fine else f"**{row.difference:.0e}**"
 
 
 def _time(side: Side) -> str:

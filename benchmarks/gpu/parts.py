@@ -16,6 +16,7 @@ from benchmarks.gpu.report import Report
 from benchmarks.gpu.training_race import TrainingRace
 from benchmarks.gpu.training_report import Raced, training_parts
 from benchmarks.gpu.workloads import Precision, precisions_of, workload_of
+from benchmarks.process import CompetitorError
 
 DEVICES = ("cuda", "cuda-emulator", "cpu", "numpy")
 PARTS = ("training", "kernels", "pool-loop", "launches")
@@ -66,10 +67,14 @@ class Session:
             "launches": self._launches,
         }
         for name in self._options.parts:
-            if name == "training" or self._device in WITH_KERNELS:
-                parts[name]()
-            else:
+            if name != "training" and self._device not in WITH_KERNELS:
                 self._report.add([f"No {name}: device {self._device!r} has no kernels to be timed."], [])
+                continue
+            try:
+                parts[name]()
+            except CompetitorError as error:
+                self._fine = False
+                self._report.add([f"**{name} failed**: {error}"], [])
         print(self._report.text)
         return 0 if self._fine else 1
 
@@ -92,7 +97,7 @@ class Session:
         with self._race() as race:
             versions = race.versions
             rows = race.run(options.kernels, options.precisions, options.batch, options.rounds)
-            self._fine &= not any(row.ours.failure for row in rows)
+            self._fine &= all(row.is_fine for row in rows)
             self._report.add(kernel_parts(rows, race.peaks), versions)
 
     def _pool_loop(self) -> None:

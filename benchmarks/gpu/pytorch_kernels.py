@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.kernel_cases import ConvCase, KernelCase, Pass, PoolCase, case_of
+from benchmarks.gpu.kernel_cases import ConvCase, KernelCase, Pass, PoolCase, arrays_of, case_of, sample_of
 from benchmarks.gpu.peers.pytorch import about, set_precision
 from benchmarks.gpu.repeats import repeats_for
 from benchmarks.gpu.workloads import PRECISIONS, Precision
@@ -40,14 +40,15 @@ class PytorchKernels:
         return {"about": about()}
 
     def prepare(self, name: str, batch: int | None, precision: Precision) -> Answer:
-        """Make a case's arrays and capture its passes."""
+        """Make a case's arrays and capture its passes; tell some elements of their results."""
         self._calls.clear()
         set_precision(precision)
         case = case_of(name, batch)
         for layout, memory_format in LAYOUTS.items():
-            for which, call in _passes(case, precision, memory_format, self._kind).items():
+            calls = _passes(case, precision, memory_format, self._kind)
+            for which, call in calls.items():
                 self._calls.setdefault(which, {})[layout] = _timer(call, self._kind)
-        return {}
+        return {"samples": {which: _sample(call()) for which, call in calls.items()}}
 
     def time(self) -> Answer:
         """Time the passes of the case, by layout."""
@@ -88,16 +89,21 @@ def _passes(case: KernelCase, precision: Precision, memory_format: Any, kind: st
     """Return the calls of a case's passes."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
 
-    def given(shape: tuple[int, ...]) -> Any:
-        return torch.randn(shape, device=kind).to(dtype).contiguous(memory_format=memory_format)
-
-    x, dy = given(case.x_shape), given(case.y_shape)
-    if isinstance(case, ConvCase):
-        return _convolution(case, x, given(case.weight_shape), dy)
-    return _pooling(case, x, dy)
+    given = {
+        name: torch.from_numpy(values).to(kind).to(dtype).contiguous(memory_format=memory_format)
+        for name, values in arrays_of(case).items()
+    }
+    return _convolution(case, **given) if isinstance(case, ConvCase) else _pooling(case, **given)
 
 
-def _convolution(case: ConvCase, x: Any, weight: Any, dy: Any) -> dict[Pass, Call]:
+def _sample(result: Any) -> list[float]:
+    """Return some elements of a call's result, or of the first of several that there is."""
+    tensors = result if isinstance(result, tuple) else (result,)
+    value = next(tensor for tensor in tensors if tensor is not None)
+    return sample_of(value.float().cpu().numpy())
+
+
+def _convolution(case: ConvCase, x: Any, dy: Any, weight: Any) -> dict[Pass, Call]:
     sizes = {"stride": [case.stride] * 2, "padding": [case.padding] * 2, "dilation": [1, 1]}
 
     def gradient(by_data: bool) -> object:

@@ -10,16 +10,16 @@ from benchmarks.gpu.workloads import PRECISIONS, Workload
 from benchmarks.report import best_peer, table
 
 _METHOD = f"""\
-An epoch goes once through all images, in steps of forward, backward and the optimiser's update for one batch; what does
-not fill a batch is left out. All competitors start from the same float32 weights; the data set lies on the card before
-the clock runs, and all take its rows in the same orders. Peers have the orders there as well; graphnn sends each epoch's
-order inside of the clock. Nobody waits for the card between two steps: the losses are added up there and read at the end
-of the epoch, where the clock stops. Each competitor is a process. They take turns, an epoch each a round; {WAKING_STEPS}
-steps before each wake the card, and a first epoch is not timed.
+An epoch goes once through all images, in steps of forward, backward and the optimiser's update for one batch; what
+does not fill a batch is left out. All competitors start from the same float32 weights; the data set lies on the card
+before the clock runs, and all take its rows in the same orders. Peers have the orders there as well; graphnn sends each
+epoch's order inside of the clock. Nobody waits for the card between two steps: the losses are added up there and read
+at the end of the epoch, where the clock stops. Each competitor is a process. They take turns, an epoch each a round;
+{WAKING_STEPS} steps before each wake the card, and a first epoch is not timed.
 
-*First step* is the time from the described network to the end of its first step, without imports, with nothing compiled
-on disk. *Losses* tells how far those of the first {CHECKED_STEPS} steps are from the median of all competitors, relative
-to it; *last* is the mean loss over the last epoch. Precisions:
+*First step* is the time from the described network to the end of its first step, without imports; compiled code that an
+earlier network left on disk is found there. *Losses* tells how far those of the first {CHECKED_STEPS} steps are from
+the median of all competitors, relative to it; *last* is the mean loss over the last epoch. Precisions:
 
 {chr(10).join(f"- {name}: {meaning}" for name, meaning in PRECISIONS.items())}
 
@@ -55,7 +55,8 @@ def _summary_row(workload: Workload, results: Sequence[EpochResult]) -> Sequence
 
 def _race_parts(workload: Workload, results: Sequence[EpochResult]) -> Iterator[str]:
     yield f"### {workload.title}"
-    yield f"{workload.network.summary}; {workload.steps * workload.network.batch:,} images, {workload.steps} steps an epoch"
+    images = workload.steps * workload.network.batch
+    yield f"{workload.network.summary}; {images:,} images, {workload.steps} steps an epoch"
     header = (
         *("competitor", "median ms", "minimum ms", "µs a step", "× best peer"),
         *("first step s", "losses", "last"),

@@ -6,14 +6,17 @@ the ops on what a convolution, matrix product or reduction gives (its epilogue),
 prologue), and the assign that stores the result. At most one convolution, product or reduction is in a group.
 
 Since only sole readers are joined, a group's inner values are read nowhere else, and no path leaves a group and comes
-back: groups can always be ordered.
+back: groups can always be ordered. Where two variables' new values are each made of the other's old value, their
+assigns are groups of their own.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 
-from graphnn.compiler.schedule.form import Group, is_source
+import networkx
+
+from graphnn.compiler.schedule.form import Group, is_source, write_edges
 from graphnn.compiler.subgraph import Subgraph
 from graphnn.ops.broadcasting import Cast, Elementwise
 from graphnn.ops.conv import Conv2d, Conv2dDataGradient, Conv2dWeightGradient
@@ -39,6 +42,21 @@ def fuse(subgraph: Subgraph, separate_writes: bool = False) -> list[Group]:
     separate_writes : bool
         Keep assigns in groups of their own, so that all of them can run last.
     """
+    groups = _joined(subgraph, set(subgraph.updates) if separate_writes else set())
+    circle = _waiting_for_each_other(subgraph, groups)
+    return _joined(subgraph, circle) if circle else groups
+
+
+def _waiting_for_each_other(subgraph: Subgraph, groups: list[Group]) -> set[Node]:
+    """Return the assigns in groups that each read a variable which another of them writes."""
+    owner = {node: number for number, group in enumerate(groups) for node in group.nodes}
+    waits = networkx.DiGraph((owner[reader], owner[write]) for reader, write in write_edges(subgraph))
+    circles = [circle for circle in networkx.strongly_connected_components(waits) if len(circle) > 1]
+    return {update for update in subgraph.updates if any(owner[update] in circle for circle in circles)}
+
+
+def _joined(subgraph: Subgraph, separate: set[Node]) -> list[Group]:
+    """Return the groups, with some assigns in groups of their own."""
     readers: dict[Node, list[Node]] = {node: [] for node in subgraph.nodes}
     for node in subgraph.nodes:
         for given in dict.fromkeys(node.inputs):
@@ -55,7 +73,7 @@ def fuse(subgraph: Subgraph, separate_writes: bool = False) -> list[Group]:
             (reader,) = readers[node]
             group = root[reader]
             crowded = isinstance(node.op, ANCHORS) and group in anchored
-            if not crowded and sizes[group] < LARGEST_GROUP and _fit(node, reader, separate_writes):
+            if not crowded and sizes[group] < LARGEST_GROUP and _fit(node, reader, separate):
                 root[node] = group
                 sizes[group] += 1
         if isinstance(node.op, ANCHORS):
@@ -63,11 +81,11 @@ def fuse(subgraph: Subgraph, separate_writes: bool = False) -> list[Group]:
     return _collect(subgraph, root, readers, kept)
 
 
-def _fit(node: Node, reader: Node, separate_writes: bool) -> bool:
+def _fit(node: Node, reader: Node, separate: set[Node]) -> bool:
     """Whether `node` can run in the loop of its only reader."""
     match reader.op:
         case Assign():
-            return not separate_writes and isinstance(node.op, (Elementwise, Cast, *ANCHORS))
+            return reader not in separate and isinstance(node.op, (Elementwise, Cast, *ANCHORS))
         case Elementwise() | Cast():
             if node.op.is_view:
                 return is_source(node.inputs[0])

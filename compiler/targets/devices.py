@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from graphnn.compiler.target import Target
 from graphnn.compiler.targets.c.target import CTarget
@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 DEVICES = ("cpu", "numpy", "cuda", "cuda-emulator")
 """Device names."""
 
+Precision = Literal["float32", "tf32"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32")
+"""What products of float32 may be computed in."""
 
-def target_for(device: str, threads: int | None = None, check_numerics: bool = False) -> Target:
+
+def target_for(
+    device: str, threads: int | None = None, check_numerics: bool = False, precision: Precision = "float32"
+) -> Target:
     """Return the target that runs on a device.
 
     Parameters
@@ -32,23 +38,32 @@ def target_for(device: str, threads: int | None = None, check_numerics: bool = F
         Threads of compiled code.
     check_numerics : bool
         Whether each op's result is to be looked at. Compiled code has no results between its ops, so that NumPy runs.
+    precision : {"float32", "tf32"}
+        What products of float32 may be computed in; only GPUs have another than the first.
 
     Raises
     ------
     CompileError
-        If there is no such device, or this machine has not got what it needs.
+        If there is no such device or precision, or this machine has not got what it needs.
 
     Examples
     --------
     >>> target_for("numpy").name
     'numpy'
     """
+    if precision not in PRECISIONS:
+        raise CompileError(
+            f"there is no precision {precision!r}",
+            expected=" or ".join(map(repr, PRECISIONS)),
+            where=str(caller()),
+            hint='leave it out for "float32"',
+        )
     if device == "numpy" or (device in DEVICES and check_numerics):
         return NumpyTarget()
     if device == "cuda":
-        return _cuda_target()
+        return _cuda_target(precision)
     if device == "cuda-emulator":
-        return _emulated_target()
+        return _emulated_target(precision)
     if device == "cpu":
         compiler = find_compiler()
         if compiler is not None:
@@ -64,12 +79,12 @@ def target_for(device: str, threads: int | None = None, check_numerics: bool = F
     )
 
 
-def _cuda_target() -> Target:
+def _cuda_target(precision: Precision) -> Target:
     # Only who asks for it pays: CuPy takes seconds to import.
     from graphnn.compiler.targets.cuda import cupy_machine
     from graphnn.compiler.targets.cuda.target import CudaTarget
 
-    return CudaTarget(cupy_machine.machine())
+    return CudaTarget(cupy_machine.machine(), precision)
 
 
 @cache
@@ -80,10 +95,10 @@ def _emulator() -> Machine:
     return EmulatorMachine()
 
 
-def _emulated_target() -> Target:
+def _emulated_target(precision: Precision) -> Target:
     from graphnn.compiler.targets.cuda.target import CudaTarget
 
-    return CudaTarget(_emulator())
+    return CudaTarget(_emulator(), precision)
 
 
 @cache

@@ -152,7 +152,7 @@ class CapturedStep:
 def start(
     workload: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, variant: str, device: str
 ) -> Training:
-    """Return the training; variants are "eager", "graph", "reduce-overhead" and "max-autotune", or with " channels-last"."""
+    """Return the training; variants are "eager", "graph", "reduce-overhead", "max-autotune", or with " channels-last"."""
     mode, _, layout = variant.partition(" ")
     where = "cuda" if device == "cuda" else "cpu"
     return TorchTraining(workload, weights, images, labels, mode, layout == "channels-last", where)

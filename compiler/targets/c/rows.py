@@ -1,4 +1,4 @@
-"""Print kernels that work on each example's own values: softmax and its kin, one-hot vectors, pooling.
+"""Print kernels that work on each example's own values: softmax and its kin, positions, one-hot vectors, pooling.
 
 Each works on one block of examples; the innermost loop runs over the block's lanes.
 """
@@ -16,6 +16,7 @@ from graphnn.ops.loss import CrossEntropy
 from graphnn.ops.node import Node
 from graphnn.ops.norm import LogSoftmax, Softmax
 from graphnn.ops.op import Op
+from graphnn.ops.reduce import Argmax
 
 
 def print_row_kernel(node: Node, name: str) -> str:
@@ -101,7 +102,32 @@ def _one_hot(node: Node) -> str:
                 y[(r * {op.depth} + i) * LANES + lane] = x0[r * LANES + lane] == i ? {one} : {zero};"""
 
 
+def _argmax(node: Node) -> str:
+    op = node.op
+    assert isinstance(op, Argmax)
+    shape = example_shape(node.inputs[0])
+    axis = op.axis % node.inputs[0].rank - 1
+    outer, size, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    first = f"x0[(o * {size * inner} + k) * LANES + lane]"
+    return f"""\
+    for (int64_t o = 0; o < {outer}; o++)
+    for (int64_t k = 0; k < {inner}; k++) {{
+        float top[LANES];
+        int32_t place[LANES] = {{0}};
+        for (int lane = 0; lane < LANES; lane++) top[lane] = {first};
+        for (int32_t i = 1; i < {size}; i++)
+            for (int lane = 0; lane < LANES; lane++) {{
+                const float value = x0[((o * {size} + i) * {inner} + k) * LANES + lane];
+                const int larger = (value > top[lane]) | ((value != value) & (top[lane] == top[lane]));
+                top[lane] = larger ? value : top[lane];
+                place[lane] = larger ? i : place[lane];
+            }}
+        for (int lane = 0; lane < LANES; lane++) y[(o * {inner} + k) * LANES + lane] = place[lane];
+    }}"""
+
+
 _PRINTERS: dict[type[Op], Callable[[Node], str]] = {
+    Argmax: _argmax,
     Softmax: _softmax,
     LogSoftmax: _softmax,
     CrossEntropy: _cross_entropy,

@@ -23,7 +23,7 @@ from graphnn.ops.max_pool import MaxPool2d, MaxPool2dGather, MaxPool2dGradient, 
 from graphnn.ops.node import Node
 from graphnn.ops.norm import LogSoftmax, Softmax
 from graphnn.ops.op import Op
-from graphnn.ops.reduce import Max, Min, Size, Sum
+from graphnn.ops.reduce import Argmax, Max, Min, Size, Sum
 from graphnn.ops.shape import BroadcastTo, Reshape, Transpose
 from graphnn.ops.spec import Dim
 from graphnn.ops.state import Assign
@@ -145,6 +145,11 @@ def kind_of(node: Node, readers: Sequence[Node]) -> Kind | None:
         case Softmax() | LogSoftmax():
             along_batch = node.op.axis % node.rank == 0
             fits = is_batched(node) and not along_batch and node.dtype is dtypes.float32
+            return "lanes" if fits else None
+        case Argmax():
+            given = node.inputs[0]
+            along_batch = node.op.axis % given.rank == 0
+            fits = is_batched(node) and is_batched(given) and not along_batch and given.dtype is dtypes.float32
             return "lanes" if fits else None
         case Conv2d() | Conv2dDataGradient():
             fits = is_batched(node) and is_static(node.inputs[1]) and node.dtype is dtypes.float32

@@ -84,6 +84,7 @@ class _Placement:
         views = self.builder.views
         if node in views or is_source(node):
             return self.builder.view(node)
+        assert node.op.is_view, node  # whatever computes has its unit before those that read it
         given = node.inputs[0]
         self.view(given)
         if not self.builder.place_view(node):

@@ -44,13 +44,13 @@ def rounded(value: str, dtype: DType) -> str:
 
 
 def extent_text(extent: Extent) -> str:
-    """Return a size, which may depend on the batch size ``n``.
+    """Return a size, which may depend on the batch size ``n``, as an expression of type INDEX.
 
     Examples
     --------
     >>> extent_text(Dim(784)), extent_text(Dim(1)), extent_text(10)
-    ('(n * 784)', 'n', '10')
+    ('((INDEX)n * 784)', '(INDEX)n', '10')
     """
     if isinstance(extent, Dim):
-        return "n" if extent.multiple == 1 else f"(n * {extent.multiple})"
+        return "(INDEX)n" if extent.multiple == 1 else f"((INDEX)n * {extent.multiple})"
     return str(extent)

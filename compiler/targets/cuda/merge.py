@@ -151,7 +151,8 @@ def _join_readers(
     if unit not in graph:
         return  # joined already
     for reader in list(graph.successors(unit)):
-        reads_result = any(given in unit.outputs for given in reader.values_read)
+        made = [given for given in reader.values_read if value_behind(given) in unit.nodes]
+        reads_result = bool(made) and all(given in unit.outputs for given in made)  # not in another order
         fits = reader in updates and reads_result and reader.shape == unit.shape and unit.shape != ()
         if not fits or len(unit.nodes) + len(reader.nodes) > LARGEST_PART:
             continue

@@ -27,7 +27,7 @@
      A_LINE(z, m), A_TERM(z, k)    each a list {offset, y, x} of INDEX, int, int
      A_VALUE(line, term)           the element where they meet, a SUM (with MMA 2 and 3: the bits of a 16-bit float)
      A_ALONG_K                     1: neighbouring terms, not rows, are neighbours in memory
-     B_LINE(z, j), B_TERM(z, k), B_VALUE(line, term), B_ALONG_K    the same for columns */
+     B_LINE(z, i), B_TERM(z, k), B_VALUE(line, term), B_ALONG_K    the same for columns */
 
 namespace GN_JOIN(NAME, _parts) {
 

@@ -77,7 +77,7 @@ GN_KERNEL(THREADS) NAME(PARAMETERS)
         top = larger;
     }
     const VALUE largest = GN_LARGEST(top);
-    sum = GN_TOTAL(sum * exp(top - (largest > lowest ? largest : 0)));
+    sum = GN_TOTAL(sum * exp(top - largest));
     top = largest;
 #endif
 

@@ -1,7 +1,8 @@
 """Convolutions and their gradients, as products of what their windows see.
 
-A window's place along an axis is ``position · stride + tap · dilation - before``: a part that the pixel alone decides and
-one that the place in the kernel alone decides, as `gemm.cu` wants it.
+A window's place along an axis is ``position · stride + tap · dilation - before``: a part that the pixel alone decides,
+and one that the place in the kernel alone decides, as `gemm.cu` wants it. Zeros around the images are multiplied like
+other numbers, by an infinite weight too.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Sizes:
         return self.before[axis] > 0 or last >= self.size[axis]
 
     def backwards(self) -> Sizes:
-        """Return the sizes of the convolution, with turned weights, that gives the gradient by x where strides are 1."""
+        """Return the convolution, with turned weights, that gives the gradient by x where strides are 1."""
         top, left = ((k - 1) * d - b for k, d, b in zip(self.kernel, self.dilation, self.before, strict=True))
         return Sizes(
             images=self.images,

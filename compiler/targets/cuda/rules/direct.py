@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from graphnn.compiler.targets.cuda.elements import loaded
+from graphnn.compiler.targets.cuda.elements import extent_text, loaded
 from graphnn.compiler.targets.cuda.instance import Blocks, Instance
 from graphnn.compiler.targets.cuda.rules.convolution import Sizes
-from graphnn.compiler.targets.cuda.rules.gemm import LARGEST_GRID, result_types, size
+from graphnn.compiler.targets.cuda.rules.gemm import LARGEST_GRID, result_types
 from graphnn.compiler.targets.cuda.rules.tiles import MULTIPROCESSORS, SHARED_BYTES
 from graphnn.ops.conv import Conv2d, Conv2dDataGradient
 from graphnn.ops.dtypes import DType
@@ -133,7 +133,7 @@ class DirectConvolution:
         }
         defines = {
             "THREADS": str(THREADS),
-            "IMAGES": size(sizes.images),
+            "IMAGES": extent_text(sizes.images),
             "GROUPS": str(sizes.groups),
             "CHANNELS": str(sizes.channels),
             "OUTPUTS": str(sizes.outputs),

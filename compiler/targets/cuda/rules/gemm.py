@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from graphnn.compiler.targets.cuda.elements import SIXTEEN_BITS, loaded, value_type
+from graphnn.compiler.targets.cuda.elements import SIXTEEN_BITS, extent_text, loaded, value_type
 from graphnn.compiler.targets.cuda.instance import Blocks, Instance
 from graphnn.compiler.targets.cuda.rules.tiles import Tile, Work
 from graphnn.ops import dtypes
 from graphnn.ops.dtypes import DType
 from graphnn.ops.errors import ShapeError
-from graphnn.ops.spec import Dim, Extent, bind_extent, product
+from graphnn.ops.spec import Extent, bind_extent, product
 
 Precision = Literal["float32", "tf32"]
 
@@ -138,10 +138,10 @@ class Product:
         workspace = work.batches * work.m * work.n * splits * work.itemsize if splits > 1 else 0
         inner = "WARP" if work.tensor_cores else "THREAD"
         sizes = {
-            "GEMM_BATCHES": size(self.batches),
-            "GEMM_M": size(self.m),
-            "GEMM_N": size(self.n),
-            "GEMM_K": size(self.k),
+            "GEMM_BATCHES": extent_text(self.batches),
+            "GEMM_M": extent_text(self.m),
+            "GEMM_N": extent_text(self.n),
+            "GEMM_K": extent_text(self.k),
             "EACH_Z": str(each),
             "ROWS_ALONG_Y": str(int(rows_along_y)),
             "TILE_M": str(tile.m),
@@ -171,7 +171,7 @@ class Product:
     def _writing(self) -> dict[str, str]:
         return {
             "OUTPUT_INDEX(z, m, j)": self.output_index.format(m="m", j="j"),
-            "OUTPUT_COUNT": "0" if self.count is None else size(self.count),
+            "OUTPUT_COUNT": "0" if self.count is None else extent_text(self.count),
             "OUTPUT_ALONG_M": str(int(self.output_along_m)),
             **result_types(self.dtype),
         }
@@ -182,7 +182,7 @@ class Product:
         slices = max(share for share in (1, 2, 4, 8, 16, 32) if share == 1 or share * 4 <= splits)
         defines = {
             "THREADS": str(threads),
-            "OUTPUT_COUNT": size(self.count),
+            "OUTPUT_COUNT": extent_text(self.count),
             "SPLITS": str(splits),
             "SLICES": str(slices),
             **result_types(self.dtype),
@@ -197,14 +197,3 @@ def result_types(dtype: DType) -> dict[str, str]:
         kind = value_type(dtype)
         return {"SUM": kind, "RESULT": kind}
     return {"SUM": "uint64_t" if dtype is dtypes.int64 else "uint32_t", "RESULT": value_type(dtype)}
-
-
-def size(extent: Extent) -> str:
-    """Return a number of elements as an expression of type INDEX.
-
-    Examples
-    --------
-    >>> size(Dim(784)), size(10)
-    ('((INDEX)n * 784)', '10')
-    """
-    return f"((INDEX)n * {extent.multiple})" if isinstance(extent, Dim) else str(extent)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphnn.compiler.plan.form import View, row_major_strides
+from graphnn.compiler.targets.cuda.elements import extent_text
 from graphnn.compiler.targets.cuda.instance import Instance
 from graphnn.compiler.targets.cuda.rules.convolution import convolution_product
 from graphnn.compiler.targets.cuda.rules.direct import DirectConvolution
-from graphnn.compiler.targets.cuda.rules.gemm import Operand, Product, place, size
+from graphnn.compiler.targets.cuda.rules.gemm import Operand, Product, place
 from graphnn.compiler.targets.cuda.walks import Strides, Walk
 from graphnn.ops.conv import Conv2d, Conv2dDataGradient, Conv2dWeightGradient
 from graphnn.ops.errors import ShapeError
@@ -69,7 +70,9 @@ def _matrix_product(node: Node, precision: str, strides: Sequence[Strides | None
     k = node.inputs[0].shape[-1]
     given = zip((node.inputs[0].spec, node.inputs[1].spec), strides, strict=True)
     (*a_batch, a_m, a_k), (*b_batch, b_k, b_n) = (_steps(spec, own, batch) for spec, own in given)
-    rows, columns, alone = (m,), (n,), batch
+    rows: Shape = (m,)
+    columns: Shape = (n,)
+    alone: Shape = batch
     if not any(b_batch):  # one product of more rows instead of many
         rows, alone = (*batch, m), ()
     elif not any(a_batch):
@@ -78,16 +81,16 @@ def _matrix_product(node: Node, precision: str, strides: Sequence[Strides | None
     a_line = _offset(rows, a_rows, "i") + _from_batch(alone, a_batch)
     b_line = _offset(columns, b_columns, "i") + _from_batch(alone, b_batch)
     # Folded columns come from all examples, and so lie in different matrices of the result.
-    result = "{j} / " + f"{size(n)} * {size(m)}" if len(columns) > 1 else f"(INDEX)z * {size(m)}"
-    column = "{j} % " + size(n) if len(columns) > 1 else "{j}"
+    result = "{j} / " + f"{extent_text(n)} * {extent_text(m)}" if len(columns) > 1 else f"(INDEX)z * {extent_text(m)}"
+    column = "{j} % " + extent_text(n) if len(columns) > 1 else "{j}"
     return Product(
         batches=product(alone),
         m=product(rows),
         n=product(columns),
         k=k,
-        a=Operand(place(a_line), place(f"k * {size(a_k)}"), "x0", _is_nearer(a_k, a_m)),
-        b=Operand(place(b_line), place(f"k * {size(b_k)}"), "x1", _is_nearer(b_k, b_n)),
-        output_index=f"({result} + {{m}}) * {size(n)} + {column}",
+        a=Operand(place(a_line), place(f"k * {extent_text(a_k)}"), "x0", _is_nearer(a_k, a_m)),
+        b=Operand(place(b_line), place(f"k * {extent_text(b_k)}"), "x1", _is_nearer(b_k, b_n)),
+        output_index=f"({result} + {{m}}) * {extent_text(n)} + {column}",
         output_along_m=False,
         dtype=node.dtype,
         precision=precision,
@@ -108,9 +111,9 @@ def _offset(shape: Shape, steps: Strides, index: str) -> str:
     inner: Extent = 1
     for number in reversed(range(len(walk.shape))):
         extent, step = walk.shape[number], walk.strides[0][number]
-        digit = index if inner == 1 else f"{index} / {size(inner)}"
+        digit = index if inner == 1 else f"{index} / {extent_text(inner)}"
         if step != 0:
-            terms.append(f"({digit if number == 0 else f'{digit} % {size(extent)}'}) * {size(step)}")
+            terms.append(f"({digit if number == 0 else f'{digit} % {extent_text(extent)}'}) * {extent_text(step)}")
         inner = inner * extent
     return " + ".join(terms) or "0"
 

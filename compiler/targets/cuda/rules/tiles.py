@@ -62,8 +62,8 @@ class Tile:
         return itemsize * max(2 * tiles, self.slices * self.m * self.n if self.slices > 1 else 0)
 
 
-# Large tiles save reads, small ones give every multiprocessor something to do and waste little where there are few rows or
-# columns. None has more columns than rows: rows and columns can change places.
+# Large tiles save reads, small ones give every multiprocessor something to do and waste little where there are few rows
+# or columns. None has more columns than rows: rows and columns can change places.
 THREAD_TILES = (
     Tile(128, 128, 16, 8, 8, 1),
     Tile(128, 64, 16, 8, 4, 1),

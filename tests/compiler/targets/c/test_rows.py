@@ -26,6 +26,7 @@ from graphnn.ops.max_pool import MaxPool2d, MaxPool2dGather, MaxPool2dGradient, 
 from graphnn.ops.node import Node
 from graphnn.ops.norm import LogSoftmax, Softmax
 from graphnn.ops.op import Op
+from graphnn.ops.reduce import Argmax
 from graphnn.ops.spec import TensorSpec
 from graphnn.ops.state import placeholder
 from samples.pool import CASES as SAMPLED
@@ -167,6 +168,9 @@ def row_cases(seed: int) -> Iterator[Case]:
         if dtype == "int64":
             indices[:2, 2] = 2**32, 2**32 + 1
         yield case(f"{dtype} to {result}", OneHot(5, dtypes.as_dtype(result)), indices)
+    for shape, keepdims in product(((10,), (1,), (4, 3, 5)), (False, True)):
+        for axis in range(1, len(shape) + 1):
+            yield case(f"{shape}, axis {axis}", Argmax(axis, keepdims), messy(seed, EXAMPLES, *shape))
 
 
 ALL_CASES = [*pooling_cases(seed=1), *row_cases(seed=2)]
