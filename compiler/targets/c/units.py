@@ -142,15 +142,8 @@ def kind_of(node: Node, readers: Sequence[Node]) -> Kind | None:
             return _product_kind(node)
         case Sum() | Max() | Min():
             return _reduction_kind(node)
-        case Softmax() | LogSoftmax():
-            along_batch = node.op.axis % node.rank == 0
-            fits = is_batched(node) and not along_batch and node.dtype is dtypes.float32
-            return "lanes" if fits else None
-        case Argmax():
-            given = node.inputs[0]
-            along_batch = node.op.axis % given.rank == 0
-            fits = is_batched(node) and is_batched(given) and not along_batch and given.dtype is dtypes.float32
-            return "lanes" if fits else None
+        case Softmax() | LogSoftmax() | Argmax():
+            return _line_kind(node, node.op.axis)
         case Conv2d() | Conv2dDataGradient():
             fits = is_batched(node) and is_static(node.inputs[1]) and node.dtype is dtypes.float32
             return "lanes" if fits else None
@@ -163,6 +156,13 @@ def kind_of(node: Node, readers: Sequence[Node]) -> Kind | None:
         fits = is_batched(node) and all(is_batched(given) for given in node.inputs)
         return "lanes" if fits and _pools_floats(node) else None
     return _pointwise_kind(node) if has_expression(node) else None
+
+
+def _line_kind(node: Node, axis: int) -> Kind | None:
+    """Return how a node is computed that looks at the numbers along an axis of its input."""
+    given = node.inputs[0]
+    fits = is_batched(node) and is_batched(given) and axis % given.rank != 0 and given.dtype is dtypes.float32
+    return "lanes" if fits else None
 
 
 def _pools_floats(node: Node) -> bool:
