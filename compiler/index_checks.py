@@ -16,7 +16,7 @@ from graphnn.ops.node import Node
 from graphnn.ops.reduce import Argmax
 from graphnn.ops.shape import Reshape, Transpose
 from graphnn.ops.sort import Argsort, TopkIndices
-from graphnn.ops.spec import Extent, bind_extent
+from graphnn.ops.spec import Dim, Extent, bind_extent
 from graphnn.ops.state import Constant, Placeholder
 
 
@@ -32,6 +32,11 @@ class IndexCheck:
     high: Extent
     reader: Node
     replaced: frozenset[int] = frozenset()
+
+    @property
+    def depends_on_batch(self) -> bool:
+        """Whether the range is another one for each batch size."""
+        return isinstance(self.low, Dim) or isinstance(self.high, Dim)
 
     def bind(self, values: np.ndarray, batch: int) -> Callable[[], None]:
         """Return the function that refuses what stands in the memory that the placeholder is fed into, if out of range.

@@ -69,7 +69,7 @@ def _value(
                 raise FeedError(f"placeholder {node.name!r} is not fed", where=str(node.source))
             return to_storage(feeds[node], node.dtype)
         case Variable():
-            return node.graph.store.array(node.name)
+            return node.graph.store.read(node.name)
         case WhenTraining():
             return inputs[0]
         case Assign():

@@ -204,9 +204,11 @@ class Executor:
         checked_data(arrays)
         self._checker.check({node: array[:1] for node, array in arrays.items()})
         for check in self._checks:
-            check.bind(arrays[check.placeholder], 1)()
+            if not check.depends_on_batch:
+                check.bind(arrays[check.placeholder], 1)()
+        fed = self._unverified or any(check.depends_on_batch for check in self._checks)  # which looks at each run's
         with self._lock:
-            runs = None if self._unverified else self._loaded.reside(arrays)
+            runs = None if fed else self._loaded.reside(arrays)
         return Resident(self, arrays, runs)
 
     def run_resident(self, runs: ResidentRuns, batch: int, fetch: bool) -> Any:

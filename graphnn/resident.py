@@ -37,6 +37,7 @@ class Resident:
         self._runs = runs
         self.is_on_device = runs is not None
         self.rows = len(next(iter(data.values())))
+        self._turn: object = None  # which iteration's order the device has
 
     def run(self, rows: Any) -> Any:
         """Carry out one run on some rows.
@@ -89,10 +90,12 @@ class Resident:
                 yield values if fetch else None
             return
         stretch = max(1, self.rows // batch_size) * batch_size  # as many as the device has room for
-        for first in range(0, len(numbers), stretch):
-            runs.begin(numbers[first : first + stretch])
-            for start in range(first, min(first + stretch, len(numbers)), batch_size):
-                yield self._executor.run_resident(runs, min(batch_size, len(numbers) - start), fetch)
+        turn = object()
+        for start in range(0, len(numbers), batch_size):
+            if self._turn is not turn or start % stretch == 0:
+                runs.begin(numbers[start : start + stretch])
+                self._turn = turn
+            yield self._executor.run_resident(runs, min(batch_size, len(numbers) - start), fetch)
         if not fetch:
             runs.wait()
 
@@ -116,6 +119,11 @@ class Resident:
             )
 
 
+def takes_rows(placeholder: Node) -> bool:
+    """Whether a placeholder is fed as many rows as there are examples in a run."""
+    return placeholder.shape[:1] == (Dim(1),)
+
+
 def checked_data(arrays: Mapping[Node, np.ndarray]) -> None:
     """Refuse data sets whose rows are not examples, or that have not equally many.
 
@@ -124,9 +132,9 @@ def checked_data(arrays: Mapping[Node, np.ndarray]) -> None:
     FeedError
         Naming the placeholder.
     """
-    lengths = {node.name: len(array) for node, array in arrays.items()}
+    lengths = {node.name: len(array) if array.ndim else 0 for node, array in arrays.items()}
     for node in arrays:
-        if node.shape[:1] != (Dim(1),):
+        if not takes_rows(node):
             raise FeedError(
                 f"{node.name!r} has no batch axis, so that it can't be fed by rows",
                 expected="placeholders of shape (None, ...)",
@@ -134,7 +142,7 @@ def checked_data(arrays: Mapping[Node, np.ndarray]) -> None:
                 where=str(node.source),
                 hint="use Executor.run for plans with other placeholders",
             )
-    if len(set(lengths.values())) > 1 or not all(lengths.values()):
+    if len(set(lengths.values())) != 1 or not all(lengths.values()):
         raise FeedError(
             "the data sets have not equally many rows",
             expected="the same number of examples for each placeholder, 1 or more",

@@ -6,11 +6,11 @@ into a file, part by part.
     python -m benchmarks.gpu
     python -m benchmarks.gpu --parts training --networks lenet stack --peers pytorch-graph jax-scan --rounds 5
     python -m benchmarks.gpu --parts kernels --kernels lenet-conv1 resnet-256 --precisions fp32
-    python -m benchmarks.gpu --device cuda-emulator --peers --images 8 --batch 4 --networks lenet
+    python -m benchmarks.gpu --device cuda-emulator --peers --images 4 --batch 2 --networks lenet --kernels lenet-pool1
 
 Parts: "training", an epoch with resident data; "kernels", each convolution and pooling beside PyTorch's (cuDNN's) and
 the measured peaks; "pool-loop", the gradient of max-pooling by a plain loop; "launches", the time that a kernel of a
-CUDA graph takes at least. The last examples needs no GPU: it shows that everything runs. The exit code is 1 if
+CUDA graph takes at least. The last example needs no GPU: it shows that everything runs. The exit code is 1 if
 something of graphnn's failed, or its losses differ from the others'.
 """
 
@@ -21,7 +21,7 @@ import datetime
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.arguments import positive
@@ -62,11 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(USUAL_PEERS), metavar="PEER")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), metavar="PRECISION")
     parser.add_argument("--kernels", nargs="+", choices=CASES, default=list(CASES), metavar="KERNEL")
-    parser.add_argument("--rounds", type=positive, default=7, help="timed epochs, or measurements of a kernel")
+    parser.add_argument("--rounds", type=positive, default=5, help="timed epochs, or measurements of a kernel")
     parser.add_argument("--images", type=positive, help="of an epoch, at most as many as the data set has")
     parser.add_argument("--batch", type=positive, help="instead of that of each network, or of each kernel")
     parser.add_argument("--out", type=Path, help="the file for the report; on a GPU, by default one in results/")
-    names = {"networks": GPU_NETWORKS, "peers": PEERS, "precisions": PRECISIONS, "kernels": CASES, "parts": PARTS}
+    names: dict[str, Iterable[str]] = {
+        "parts": PARTS,
+        "networks": GPU_NETWORKS,
+        "peers": PEERS,
+        "precisions": PRECISIONS,
+        "kernels": CASES,
+    }
     parser.epilog = "\n\n".join(f"{name}: {', '.join(values)}" for name, values in names.items())
     return parser
 

@@ -23,11 +23,15 @@ def card(device: str) -> str:
 
 def reason_against(device: str) -> str:
     """Return why graphnn can't run on a device, or nothing if it can."""
+    from graphnn.compiler.targets.cuda.availability import require_gpu
     from graphnn.compiler.targets.devices import target_for
     from graphnn.ops.errors import CompileError
 
     try:
-        target_for(device)
+        if device == "cuda":
+            require_gpu()  # no more: a target would take memory of the card
+        else:
+            target_for(device)
     except CompileError as error:
         return str(error)
     return ""

@@ -139,11 +139,11 @@ class GraphnnKernels:
                 for step, spent in zip(plan.steps, times, strict=True)
                 if isinstance(step.node.op, MaxPool2dGradient)
             )
-        return {**seconds, "equal": bool(np.array_equal(*results))}
+        return {**seconds, "equal": bool(np.array_equal(results[0], results[1]))}
 
-    def launches(self, count: int, repeats: int) -> Answer:
-        """Time a plan of about so many tiny kernels, each of which needs the one before; and one of a single kernel."""
-        _, loaded = self._load([], [_chain(count)])
+    def launches(self, steps: int, repeats: int) -> Answer:
+        """Time a plan of tiny kernels, each of which needs the one before, for so many steps; and one of one step."""
+        _, loaded = self._load([], [_chain(steps)])
         before = self._machine.launches
         loaded.run({}, 1)
         kernels = self._machine.launches - before
@@ -209,10 +209,10 @@ def _pool_gradient(batch: int | None) -> gn.Node:
     return dx
 
 
-def _chain(count: int) -> gn.Node:
+def _chain(steps: int) -> gn.Node:
     """Return an update by so many steps that no fusion can join: each needs all elements of the one before."""
     with gn.Graph():
         x = value = gn.variable("x", np.ones(TINY, np.float32), trainable=False)
-        for _ in range(count):
+        for _ in range(steps):
             value = value - value.mean()
         return ops.assign(x, value)

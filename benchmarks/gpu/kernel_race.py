@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,9 +132,8 @@ class KernelRace:
 
     def run(
         self, names: Sequence[str], precisions: Sequence[Precision], batch: int | None, rounds: int
-    ) -> list[KernelRow]:
-        """Time the cases in the precisions that each has, in so many rounds."""
-        rows: list[KernelRow] = []
+    ) -> Iterator[list[KernelRow]]:
+        """Time the cases in the precisions that each has, in so many rounds; yield one's passes after the other's."""
         for name in names:
             case = case_of(name, batch)
             self._measure_peaks()
@@ -142,8 +141,7 @@ class KernelRace:
                 print(f"{case.title}, {precision}", file=sys.stderr, flush=True)
                 new = [KernelRow(case, which, precision) for which in case.passes]
                 self._time(new, [name, batch, precision], rounds)
-                rows += new
-        return rows
+                yield new
 
     def _measure_peaks(self) -> None:
         if self.theirs is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.competitors import OURS, Competitor
 from benchmarks.gpu.card import card, reason_against
 from benchmarks.gpu.competitors import NEEDS_GPU, PEERS
-from benchmarks.gpu.kernel_race import KernelRace
+from benchmarks.gpu.kernel_race import KernelRace, KernelRow
 from benchmarks.gpu.kernel_report import kernel_parts, launch_parts, pool_loop_parts
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.training_race import TrainingRace
@@ -23,7 +23,7 @@ PARTS = ("training", "kernels", "pool-loop", "launches")
 WITH_KERNELS = ("cuda", "cuda-emulator")
 """Devices that have kernels to be timed one by one."""
 
-CHAIN_KERNELS = 200
+CHAIN_STEPS = 100
 CHAIN_REPEATS = 50
 
 
@@ -68,13 +68,13 @@ class Session:
         }
         for name in self._options.parts:
             if name != "training" and self._device not in WITH_KERNELS:
-                self._report.add([f"No {name}: device {self._device!r} has no kernels to be timed."], [])
+                self._report.put(name, [f"No {name}: device {self._device!r} has no kernels to be timed."])
                 continue
             try:
                 parts[name]()
             except CompetitorError as error:
                 self._fine = False
-                self._report.add([f"**{name} failed**: {error}"], [])
+                self._report.put(f"{name} failed", [f"**{name} failed**: {error}"])
         print(self._report.text)
         return 0 if self._fine else 1
 
@@ -86,32 +86,33 @@ class Session:
                 results = TrainingRace(workload, self._peers, self._device, self._folder).run(self._options.rounds)
                 races.append((workload, results))
                 self._fine &= all(result.counts for result in results if result.competitor is OURS)
-        versions = [result.about for _, results in races for result in results]
-        self._report.add(training_parts(races), versions)
+                self._report.put("training", training_parts(races), [result.about for result in results])
 
     def _chosen(self, precisions: tuple[Precision, ...]) -> list[Precision]:
         return [one for one in precisions if one in self._options.precisions]
 
     def _kernels(self) -> None:
-        options = self._options
+        options, rows = self._options, list[KernelRow]()
         with self._race() as race:
             versions = race.versions
-            rows = race.run(options.kernels, options.precisions, options.batch, options.rounds)
-            self._fine &= all(row.is_fine for row in rows)
-            self._report.add(kernel_parts(rows, race.peaks), versions)
+            for new in race.run(options.kernels, options.precisions, options.batch, options.rounds):
+                rows += new
+                self._fine &= all(row.is_fine for row in new)
+                self._report.put("kernels", kernel_parts(rows, race.peaks), versions)
 
     def _pool_loop(self) -> None:
         with self._race(alone=True) as race:
             answer = race.ours.ask("pool_loop", self._options.batch)
             self._fine &= bool(answer["equal"])
-            self._report.add(pool_loop_parts(answer), race.versions)
+            self._report.put("pool-loop", pool_loop_parts(answer), race.versions)
 
     def _launches(self) -> None:
         with self._race() as race:
-            answers = {"graphnn": race.ours.ask("launches", CHAIN_KERNELS, CHAIN_REPEATS)}
+            ours = race.ours.ask("launches", CHAIN_STEPS, CHAIN_REPEATS)
+            answers = {"graphnn": ours}
             if race.theirs is not None:
-                answers["PyTorch, torch.cuda.graph"] = race.theirs.ask("launches", CHAIN_KERNELS)
-            self._report.add(launch_parts(answers), race.versions)
+                answers["PyTorch, torch.cuda.graph"] = race.theirs.ask("launches", ours["kernels"])
+            self._report.put("launches", launch_parts(answers), race.versions)
 
     def _race(self, alone: bool = False) -> KernelRace:
         with_pytorch = not alone and any(peer.package == "torch" for peer in self._peers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,11 +45,12 @@ class PytorchKernels:
         self._calls.clear()
         set_precision(precision)
         case = case_of(name, batch)
+        samples: dict[Pass, list[float]] = {}
         for layout, memory_format in LAYOUTS.items():
-            calls = _passes(case, precision, memory_format, self._kind)
-            for which, call in calls.items():
+            for which, call in _passes(case, precision, memory_format, self._kind).items():
+                samples[which] = _sample(call())
                 self._calls.setdefault(which, {})[layout] = _timer(call, self._kind)
-        return {"samples": {which: _sample(call()) for which, call in calls.items()}}
+        return {"samples": samples}
 
     def time(self) -> Answer:
         """Time the passes of the case, by layout."""
@@ -68,10 +70,8 @@ class PytorchKernels:
             set_precision(precision)
             dtype = torch.bfloat16 if precision == "bf16" else torch.float32
             a, b = (torch.randn(size, size, device=self._kind).to(dtype) for _ in range(2))
-            result = torch.empty_like(a)
-            rates[precision] = (
-                2 * size**3 / _timer(lambda a=a, b=b, out=result: torch.matmul(a, b, out=out), self._kind)()
-            )
+            multiply = partial(torch.matmul, a, b, out=torch.empty_like(a))
+            rates[precision] = 2 * size**3 / _timer(multiply, self._kind)()
         return rates
 
     def launches(self, count: int) -> Answer:

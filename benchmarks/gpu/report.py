@@ -1,4 +1,4 @@
-"""The GPU benchmark's report, which grows part by part."""
+"""The GPU benchmark's report, which grows as things are measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Report:
     rounds : int
         How often competitors take turns.
     out : Path, optional
-        The file that is written anew after each part, so that what was measured outlives a run that is stopped.
+        The file that is written anew whenever something was measured, so that it outlives a run that is stopped.
     """
 
     def __init__(self, card: str, absent: Sequence[Competitor], rounds: int, out: Path | None) -> None:
@@ -31,11 +31,11 @@ class Report:
         self._rounds = rounds
         self._out = out
         self._versions: dict[str, None] = {}
-        self._parts: list[str] = []
+        self._sections: dict[str, list[str]] = {}
 
-    def add(self, parts: Iterable[str], versions: Iterable[str]) -> None:
-        """Take in one part, with the versions of those who took part, and write the file."""
-        self._parts += parts
+    def put(self, section: str, parts: Iterable[str], versions: Iterable[str] = ()) -> None:
+        """Take in a section, in place of what it was, with the versions of those who took part; write the file."""
+        self._sections[section] = list(parts)
         self._versions |= dict.fromkeys(version for version in versions if version)
         if self._out is not None:
             self._out.parent.mkdir(parents=True, exist_ok=True)
@@ -53,4 +53,5 @@ class Report:
             *(f"{competitor.label}: not installed, or needs a GPU" for competitor in self._absent),
         ]
         lines = "\n".join(f"- {line}" for line in conditions if line)
-        return "\n\n".join(["# graphnn beside its peers: one GPU", lines, *self._parts]) + "\n"
+        parts = [part for section in self._sections.values() for part in section]
+        return "\n\n".join(["# graphnn beside its peers: one GPU", lines, *parts]) + "\n"

@@ -8,6 +8,7 @@ from benchmarks.competitors import OURS
 from benchmarks.gpu.training_race import CHECKED_STEPS, WAKING_STEPS, EpochResult
 from benchmarks.gpu.workloads import PRECISIONS, Workload
 from benchmarks.report import best_peer, table
+from benchmarks.result import Result
 
 _METHOD = f"""\
 An epoch goes once through all images, in steps of forward, backward and the optimiser's update for one batch; what
@@ -69,7 +70,7 @@ def _race_parts(workload: Workload, results: Sequence[EpochResult]) -> Iterator[
         yield "\n".join(remarks)
 
 
-def _row(workload: Workload, result: EpochResult, peer: EpochResult | None) -> Sequence[str]:
+def _row(workload: Workload, result: EpochResult, peer: Result | None) -> Sequence[str]:
     if result.failure:
         return (result.competitor.label, "failed", *("–",) * 6)
     return (

@@ -12,7 +12,7 @@ import numpy as np
 from graphnn.data import Batches
 from graphnn.executor import Executor
 from graphnn.ops.node import Node
-from graphnn.resident import Resident
+from graphnn.resident import Resident, takes_rows
 
 Examples = tuple[np.ndarray, np.ndarray]
 """Inputs and labels: row i of each belongs to example i."""
@@ -25,12 +25,14 @@ class Feeding:
     """Feeds two placeholders.
 
     Where a plan runs on a device with memory of its own and room for the examples, they are copied there once.
+    Examples that are changed afterwards stay there as they were.
     """
 
     def __init__(self, inputs: Node, labels: Node) -> None:
         self._inputs = inputs
         self._labels = labels
-        self._residents: dict[tuple[int, int, int], Resident] = {}
+        self._by_rows = takes_rows(inputs) and takes_rows(labels)
+        self._residents: dict[tuple[int, int, int], tuple[Examples, Resident]] = {}
 
     def training_runs(
         self, batches: Batches, examples: Examples, done: int, plan_of: Callable[[int, int], Executor]
@@ -48,6 +50,8 @@ class Feeding:
         plan_of : callable
             From the number of a batch, from 1, and how many an epoch has, to the plan that it is for.
         """
+        if done == len(batches):  # an interrupt came after the last one
+            return
         first = plan_of(done + 1, len(batches))
         one_plan = all(plan_of(number, len(batches)) is first for number in (1, len(batches)))
         resident = self._resident(first, examples) if one_plan and batches.transform is None else None
@@ -72,12 +76,13 @@ class Feeding:
 
     def _resident(self, plan: Executor, examples: Examples) -> Resident | None:
         """Return the examples on a plan's device, or None."""
-        if not plan.has_own_memory:
+        if not (plan.has_own_memory and self._by_rows):
             return None
-        key = id(plan), id(examples[0]), id(examples[1])  # which the data that is kept keeps alive
+        key = id(plan), id(examples[0]), id(examples[1])  # all of which are kept alive
         if key not in self._residents:
             while len(self._residents) >= KEPT:
                 del self._residents[next(iter(self._residents))]
-            self._residents[key] = plan.resident({self._inputs: examples[0], self._labels: examples[1]})
-        found = self._residents[key]
+            found = plan.resident({self._inputs: examples[0], self._labels: examples[1]})
+            self._residents[key] = examples, found
+        _, found = self._residents[key]
         return found if found.is_on_device else None

@@ -30,7 +30,7 @@ def about() -> str:
     return f"PyTorch {torch.__version__}{stands_on}"
 
 
-class _LossOfRows(torch.nn.Module):
+class _LossOfRows(torch.nn.Module):  # type: ignore[misc]  # torch's types are not read
     """From row numbers to the loss of these examples.
 
     The data set is a buffer: its address never changes, so that inductor's CUDA graphs read it in place.
@@ -152,7 +152,10 @@ class CapturedStep:
 def start(
     workload: Workload, weights: Arrays, images: np.ndarray, labels: np.ndarray, variant: str, device: str
 ) -> Training:
-    """Return the training; variants are "eager", "graph", "reduce-overhead", "max-autotune", or with " channels-last"."""
+    """Return the training; variants are "eager", "graph", "reduce-overhead" and "max-autotune".
+
+    With " channels-last" after that, channels come last in memory.
+    """
     mode, _, layout = variant.partition(" ")
     where = "cuda" if device == "cuda" else "cpu"
     return TorchTraining(workload, weights, images, labels, mode, layout == "channels-last", where)

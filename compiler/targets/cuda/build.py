@@ -35,7 +35,8 @@ class Built:
 
 def build_cuda_plan(schedule: Schedule, target: Target, max_batch: int, writes_last: bool, precision: str) -> Built:
     """Return the plan of a schedule for batches of 1 to `max_batch`."""
-    units = merge_units(units_of(schedule, checked_indices=not writes_last, max_batch=max_batch), schedule)
+    units = units_of(schedule, checked_indices=not writes_last, max_batch=max_batch)
+    units = merge_units(units, schedule, writes_last)
     builder = PlanBuilder(schedule, target, max_batch, writes_last, frozenset(schedule.nodes))
     placement = _Placement(builder, units, precision)
     for number, unit in enumerate(units):

@@ -23,6 +23,7 @@ from graphnn.ops.dtypes import to_storage
 from graphnn.ops.errors import CompileError, GraphError
 from graphnn.ops.evaluation import evaluate_op
 from graphnn.ops.node import Node
+from graphnn.ops.source import caller
 from graphnn.ops.state import Assign, Constant
 
 BOUND_SIZES = 8
@@ -61,7 +62,7 @@ class LoadedCudaPlan(LoadedPlan):
         self._writes = self._store.counter(plan.written_variables)
         self._variables: DeviceVariables = device_variables(self._store, machine)
         self._used = tuple(storage.node.name for storage in plan.storages if storage.kind == "variable")
-        _refuse_too_large(plan, machine)
+        _refuse_too_large(plan, machine, self._variables)
         self._arena = machine.allocate(max(1, plan.arena_bytes))
         self._memory: dict[int, Memory] = {}
         self._addresses = [self._place(storage.index) for storage in plan.storages]
@@ -91,7 +92,8 @@ class LoadedCudaPlan(LoadedPlan):
         free, _ = self._machine.memory_bytes
         if sum(array.nbytes for array in data.values()) > free // 2:
             return None
-        stored = {node: to_storage(array, node.dtype) for node, array in data.items() if node in self._plan.feeds}
+        used = {node: array for node, array in data.items() if node in self._plan.feeds and array.size}
+        stored = {node: to_storage(array, node.dtype) for node, array in used.items()}
         targets = {node: self._addresses[self._plan.feeds[node].storage] for node in stored}
         if not stored:
             return None
@@ -255,15 +257,18 @@ class DeviceRuns(ResidentRuns):
         self._loaded.wait()
 
 
-def _refuse_too_large(plan: Plan, machine: Machine) -> None:
+def _refuse_too_large(plan: Plan, machine: Machine, variables: DeviceVariables) -> None:
     """Refuse a plan that does not fit, before anything is allocated."""
-    needed = plan.arena_bytes + sum(storage.nbytes for storage in plan.storages if storage.kind != "arena")
+    outside = [storage for storage in plan.storages if storage.kind != "arena"]
+    new = [storage for storage in outside if storage.kind != "variable" or storage.node.name not in variables]
+    needed = plan.arena_bytes + sum(storage.nbytes for storage in new)
     free, whole = machine.memory_bytes
     if needed > free:
         raise CompileError(
             f"the plan does not fit into the memory of {machine.name}",
             expected=f"at most {free:,} bytes, which are free of {whole:,}",
             actual=f"{needed:,} bytes at max_batch = {plan.max_batch:,}",
+            where=str(caller()),
             hint="make the executor with a smaller max_batch, or free other plans; print(executor.plan) has the list",
         )
 

@@ -153,10 +153,10 @@ def reads_of(unit: Unit) -> tuple[Node, ...]:
 
 def lower(unit: Unit, name: str, places: Places, instances: Sequence[Instance], max_batch: int) -> Lowered:
     """Return a unit's text and launches."""
-    index = "int" if _largest(places, max_batch) <= LARGEST_INT else "long long"
+    index = "int" if _largest(unit, places, max_batch) <= LARGEST_INT else "long long"
     head = [
         f"/* kernel: {name} - {unit.label} */",
-        *(f"/*   {node.name}: {_one_line(str(node.source))} */" for node in unit.nodes),
+        *(f"/*   {_one_line(f'{node.name}: {node.source}')} */" for node in unit.nodes),
         f"#define INDEX {index}",
     ]
     if unit.parts:
@@ -171,9 +171,10 @@ def lower(unit: Unit, name: str, places: Places, instances: Sequence[Instance], 
     return Lowered(text, tuple(launches), tuple(node for node, _ in places.reads), tuple(places.writes))
 
 
-def _largest(places: Places, max_batch: int) -> int:
+def _largest(unit: Unit, places: Places, max_batch: int) -> int:
     views = [*(view for _, view in places.reads), *places.writes.values()]
-    return max((view.spec.elements(max_batch) for view in views), default=1) + 1024
+    specs = [*(view.spec for view in views), *(given.spec for anchor in unit.anchors for given in anchor.inputs)]
+    return max((spec.elements(max_batch) for spec in specs), default=1) + 1024
 
 
 def _one_line(text: str) -> str:

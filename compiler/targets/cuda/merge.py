@@ -13,7 +13,7 @@ import networkx
 
 from graphnn.compiler.schedule.form import Schedule, write_edges
 from graphnn.compiler.targets.cuda.bodies import leaves
-from graphnn.compiler.targets.cuda.rules import paired
+from graphnn.compiler.targets.cuda.rules import MOST_POINTERS, paired
 from graphnn.compiler.targets.cuda.units import Unit, readers_of, value_behind, written_variables
 from graphnn.ops.node import Node
 from graphnn.ops.shape import Reshape
@@ -23,16 +23,16 @@ from graphnn.ops.state import Assign
 LARGEST_PART = 64
 """Nodes of a part at most."""
 
-MOST_POINTERS = 400
-"""Pointers that a kernel is given at most: all its parameters have to fit into 4 kB."""
 
+def merge_units(units: Sequence[Unit], schedule: Schedule, writes_last: bool) -> list[Unit]:
+    """Return the units with those joined that can run as one, in an order that they can run in.
 
-def merge_units(units: Sequence[Unit], schedule: Schedule) -> list[Unit]:
-    """Return the units with those joined that can run as one, in an order that they can run in."""
+    With `writes_last`, no variable is written before all that may fail is done.
+    """
     position = {node: place for place, node in enumerate(schedule.nodes)}
     graph = _dependencies(units, schedule)
     _merge_pairs(units, graph)
-    _merge_epilogues(graph, schedule)
+    _merge_epilogues(graph, schedule, writes_last)
     _merge_updates(list(graph), graph, schedule, position)
     return list(networkx.lexicographical_topological_sort(graph, key=lambda unit: position[unit.root]))
 
@@ -54,7 +54,7 @@ def _merge_pairs(units: Sequence[Unit], graph: networkx.DiGraph[Unit]) -> None:
             others.append(unit)
 
 
-def _merge_epilogues(graph: networkx.DiGraph[Unit], schedule: Schedule) -> None:
+def _merge_epilogues(graph: networkx.DiGraph[Unit], schedule: Schedule, writes_last: bool) -> None:
     """Join pointwise units with the anchor whose result they alone read, element by element."""
     fetched = {value_behind(node) for node in schedule.subgraph.fetches}
     for unit in [unit for unit in graph if unit.kind == "anchored" and not isinstance(unit.root.op, Concat)]:
@@ -65,7 +65,9 @@ def _merge_epilogues(graph: networkx.DiGraph[Unit], schedule: Schedule) -> None:
                 for other in graph.successors(joined)
                 if any(value_behind(given) is anchor for given in other.values_read)
             ]
-            if anchor in joined.outputs and anchor not in fetched and len(readers) == 1:
+            if anchor not in joined.outputs or anchor in fetched or len(readers) != 1:
+                continue
+            if not (writes_last and written_variables(readers[0])):  # a pair's other result may be needed before
                 joined = _with_epilogue(joined, anchor, readers[0], graph)
 
 

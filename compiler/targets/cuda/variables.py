@@ -29,6 +29,10 @@ class DeviceVariables:
             self._memory[name] = self._machine.allocate(max(1, self._store.array(name).nbytes))
         return self._memory[name].address
 
+    def __contains__(self, name: str) -> bool:
+        """Whether a variable has memory here."""
+        return name in self._memory
+
     def refresh(self, names: Iterable[str]) -> None:
         """Copy what changed elsewhere to the device."""
         away = self._store.away

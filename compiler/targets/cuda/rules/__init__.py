@@ -18,13 +18,18 @@ from graphnn.ops.slicing import Concat
 Rule = Callable[[Node, int], list[Instance] | None]
 """From a node and the largest batch to the kernels that compute it one after the other, or None: NumPy has to."""
 
+MOST_POINTERS = 400
+"""Pointers that a kernel is given at most: all its parameters have to fit into 4 kB."""
+
 RULES: dict[type[Op], Rule] = {**pooling.RULES, **rows.RULES, **random.RULES, **index.RULES}
 
 
 def has_rule(node: Node, max_batch: int) -> bool:
     """Whether a node that is not pointwise can be computed by a CUDA kernel."""
-    if isinstance(node.op, Sum | Max | Min | Concat):
+    if isinstance(node.op, Sum | Max | Min):
         return True
+    if isinstance(node.op, Concat):
+        return len(node.inputs) < MOST_POINTERS
     if isinstance(node.op, PRODUCTS):
         return can_multiply(node)
     rule = RULES.get(type(node.op))
