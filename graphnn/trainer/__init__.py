@@ -2,9 +2,10 @@
 
 from graphnn.trainer.callbacks import BestCheckpoint, Callback, EarlyStopping, Log, OnBatch, Phase
 from graphnn.trainer.checkpoints import Checkpoints, Place
+from graphnn.trainer.feeding import Examples
 from graphnn.trainer.history import EpochRow, Figure, save_history
 from graphnn.trainer.learning_rates import LearningRateCurve
-from graphnn.trainer.loop import Examples, Trainer
+from graphnn.trainer.loop import Trainer
 
 __all__ = [
     "BestCheckpoint",

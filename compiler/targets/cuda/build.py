@@ -117,8 +117,8 @@ class _Placement:
         instances = kernels_of(unit, self.builder.max_batch, self.precision) if unit.anchors else []
         reads = [(node, self._readable(unit, node, place)) for place, node in enumerate(reads_of(unit))]
         if unit.anchors and any(view.strides is not None for _, view in reads):
-            views = [view for _, view in reads[: len(unit.anchors[-1].inputs)]]
-            instances = kernels_of(unit, self.builder.max_batch, self.precision, views)
+            given = [view for _, view in reads[: len(unit.anchors[-1].inputs)]]
+            instances = kernels_of(unit, self.builder.max_batch, self.precision, given)
         writes = {node: self._output(unit, node, reads) for node in unit.outputs}
         self.builder.views |= writes
         room = max((instance.workspace for instance in instances), default=0)

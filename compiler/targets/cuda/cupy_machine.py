@@ -393,7 +393,8 @@ def _lane(last: Sequence[int | None], behind: Sequence[int]) -> int:
     for lane, number in enumerate(last):
         if number in behind:
             return lane
-    return min(range(len(last)), key=lambda lane: -1 if last[lane] is None else last[lane])
+    ends = [-1 if number is None else number for number in last]
+    return ends.index(min(ends))
 
 
 def _arrive(stage: _Stage, part: np.ndarray) -> None:

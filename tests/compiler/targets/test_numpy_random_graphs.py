@@ -23,11 +23,19 @@ FULL_SEEDS = range(1070, 2000)
 Feeds = Mapping[Node, np.ndarray]
 
 
-def executor_for(found: RandomGraph, max_batch: int = MAX_BATCH, **options: bool) -> gn.Executor:
+def executor_for(
+    found: RandomGraph, max_batch: int = MAX_BATCH, *, verify: bool = False, check_numerics: bool = False
+) -> gn.Executor:
     """Return an executor whose plan is verified and whose memory holds NaN wherever nothing was written."""
     training = bool(found.updates)
     executor = gn.Executor(
-        found.fetches, found.updates, device="numpy", max_batch=max_batch, training=training, **options
+        found.fetches,
+        found.updates,
+        device="numpy",
+        max_batch=max_batch,
+        training=training,
+        verify=verify,
+        check_numerics=check_numerics,
     )
     verify_plan(executor.plan, NUMPY)
     executor._loaded._arena.fill(0xFF)  # type: ignore[attr-defined]  # of the NumPy target
