@@ -15,6 +15,10 @@ PEAK_ROWS = 8
 """How many of the storages that make the peak are listed."""
 
 
+LISTED = 8
+"""Storages of a step that the report names."""
+
+
 def describe(plan: Plan) -> str:
     """Return the whole report."""
     parts = [
@@ -40,14 +44,22 @@ def _step_rows(plan: Plan) -> Iterable[Sequence[str]]:
             step.kernel,
             step.node.name,
             str(step.node.spec),
-            ", ".join(f"#{view.storage}" for view in step.reads),
-            ", ".join(f"#{view.storage}" for view in step.writes),
+            _listed(view.storage for view in step.reads),
+            _listed(view.storage for view in step.writes),
             f"{step.node.source.file}:{step.node.source.line}",
         )
         for place, inner in enumerate(step.inner):
             node = inner.node
             at = f"{node.source.file}:{node.source.line}"
             yield (f"{number}.{place}", "", inner.kernel, node.name, str(node.spec), "", inner.place, at)
+
+
+def _listed(storages: Iterable[int]) -> str:
+    """Return storages as text, each once; of many the first ones."""
+    different = list(dict.fromkeys(storages))
+    left = len(different) - LISTED
+    names = ", ".join(f"#{storage}" for storage in different[:LISTED])
+    return f"{names} and {left} more" if left > 0 else names
 
 
 def _storage_rows(plan: Plan) -> Iterable[Sequence[str]]:

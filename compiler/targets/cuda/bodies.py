@@ -23,6 +23,7 @@ from graphnn.compiler.targets.cuda.elements import (
 from graphnn.compiler.targets.cuda.units import is_repeated
 from graphnn.compiler.targets.cuda.walks import Strides, Walk, view_strides
 from graphnn.ops.broadcasting import Cast
+from graphnn.ops.dtypes import to_interface
 from graphnn.ops.index import OneHot
 from graphnn.ops.node import Node
 from graphnn.ops.reduce import Size
@@ -93,7 +94,8 @@ class Body:
             case BroadcastTo() | Reshape():  # of a repeated scalar: others are loaded
                 text = self.value(node.inputs[0])
             case Constant():
-                text = literal(node.op.value.item(), computed_dtype(node.dtype))
+                value = to_interface(node.op.value, node.dtype).item()  # of bfloat16 it is the bits
+                text = literal(value, computed_dtype(node.dtype))
             case Size():
                 shape = node.inputs[0].shape
                 sizes = [extent_text(shape[axis]) for axis in node.op.axes]

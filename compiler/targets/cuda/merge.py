@@ -155,7 +155,7 @@ def _join_readers(
     for reader in list(graph.successors(unit)):
         made = [given for given in reader.values_read if value_behind(given) in unit.nodes]
         reads_result = bool(made) and all(given in unit.outputs for given in made)  # not in another order
-        fits = reader in updates and reads_result and reader.shape == unit.shape and unit.shape != ()
+        fits = reader in updates and reads_result and reader.shape == unit.shape
         if not fits or len(unit.nodes) + len(reader.nodes) > LARGEST_PART:
             continue
         if any(other is not reader and networkx.has_path(graph, other, reader) for other in graph.successors(unit)):
