@@ -175,6 +175,7 @@ class Block:
 
 
 class Device:
+    id = property(lambda self: self.number)
     compute_capability = "90"
     attributes = {"MultiProcessorCount": 132}  # noqa: RUF012  # a stand-in for a property
 
@@ -221,6 +222,8 @@ class Card:
             streamEndCapture=lambda _: id(self.streams[0].end()),
             graphDestroy=lambda _: None,
             runtimeGetVersion=lambda: 13010,
+            driverGetVersion=lambda: 13000,
+            getDeviceProperties=lambda number: {"name": {self.number: b"NVIDIA H200"}[number]},
         )
         self.cuda = SimpleNamespace(
             runtime=runtime,
@@ -234,6 +237,8 @@ class Card:
             driver=SimpleNamespace(CUDADriverError=CudaDriverError),
             nvrtc=SimpleNamespace(getVersion=lambda: self.nvrtc()),
         )
+
+    __version__ = "14.2.0"
 
     def check_current(self) -> None:
         """Require that CUDA's current device is this one."""

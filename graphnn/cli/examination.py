@@ -127,9 +127,12 @@ def _compiler() -> Finding:
 def gpu(environment: Environment | None = None) -> Iterator[Finding]:
     """Yield what there is for NVIDIA GPUs, and for their emulator."""
     from graphnn.compiler.targets.cuda.availability import THIS_MACHINE, describe
+    from graphnn.compiler.targets.cuda.cudnn import describe_cudnn
 
     for subject, text, advice in describe(environment or THIS_MACHINE):
         yield Finding(subject, text, "absent" if advice else "known", advice)
+    text, advice = describe_cudnn()
+    yield Finding("cuDNN", text, "absent" if advice else "known", advice)
     missing = _missing("cuda-emulator")
     if missing:
         yield Finding("emulator", missing.message, "absent", missing.hint)

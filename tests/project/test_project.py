@@ -56,7 +56,7 @@ def test_wheel_has_every_file_that_is_not_python(pyproject: dict[str, Any]) -> N
 def test_extras(pyproject: dict[str, Any]) -> None:
     extras = pyproject["project"]["optional-dependencies"]
 
-    assert sorted(extras) == ["checkpoint", "cuda12", "cuda13", "dev", "onnx", "plot", "test", "vision"]
+    assert sorted(extras) == ["checkpoint", "cuda12", "cuda13", "cudnn", "dev", "onnx", "plot", "test", "vision"]
 
 
 def test_each_module_can_be_the_first_import() -> None:

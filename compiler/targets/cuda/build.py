@@ -12,7 +12,10 @@ from graphnn.compiler.plan.views import view_of
 from graphnn.compiler.schedule.form import Schedule, is_source
 from graphnn.compiler.subgraph import replacement
 from graphnn.compiler.target import Target
+from graphnn.compiler.targets.cuda.choice import choose_cudnn, without_epilogue
+from graphnn.compiler.targets.cuda.cudnn import CudnnConvolution
 from graphnn.compiler.targets.cuda.lowering import Lowered, Places, kernels_of, lower, reads_of
+from graphnn.compiler.targets.cuda.machine import Machine
 from graphnn.compiler.targets.cuda.merge import merge_units
 from graphnn.compiler.targets.cuda.reductions import register_type
 from graphnn.compiler.targets.cuda.rules.products import takes_gaps
@@ -33,12 +36,14 @@ class Built:
     kernels: dict[str, Lowered]
 
 
-def build_cuda_plan(schedule: Schedule, target: Target, max_batch: int, writes_last: bool, precision: str) -> Built:
+def build_cuda_plan(
+    schedule: Schedule, target: Target, max_batch: int, writes_last: bool, precision: str, machine: Machine
+) -> Built:
     """Return the plan of a schedule for batches of 1 to `max_batch`."""
     units = units_of(schedule, checked_indices=not writes_last, max_batch=max_batch)
     units = merge_units(units, schedule, writes_last)
     builder = PlanBuilder(schedule, target, max_batch, writes_last, frozenset(schedule.nodes))
-    placement = _Placement(builder, units, precision)
+    placement = _Placement(builder, units, precision, machine)
     for number, unit in enumerate(units):
         placement.place(unit, number)
     for node in schedule.subgraph.fetches:
@@ -49,9 +54,10 @@ def build_cuda_plan(schedule: Schedule, target: Target, max_batch: int, writes_l
 class _Placement:
     """The plan as it grows, unit by unit."""
 
-    def __init__(self, builder: PlanBuilder, units: Sequence[Unit], precision: str) -> None:
+    def __init__(self, builder: PlanBuilder, units: Sequence[Unit], precision: str, machine: Machine) -> None:
         self.builder = builder
         self.precision = precision
+        self.machine = machine
         self.kernels: dict[str, Lowered] = {}
         self.number = 0
         self.last_read: dict[Node, int] = {}
@@ -114,6 +120,19 @@ class _Placement:
         return False
 
     def _emit(self, unit: Unit) -> None:
+        """Add the step of a unit, or two where cuDNN computes its convolution."""
+        convolution = choose_cudnn(unit, self.machine, self.builder.max_batch, self.precision)
+        if convolution is None:
+            self._add_step(unit)
+            return
+        alone, after = without_epilogue(unit)
+        self._add_step(alone, convolution)
+        if after is not None:
+            (anchor,) = unit.anchors
+            self.last_read.setdefault(anchor, self.number)
+            self._add_step(after)
+
+    def _add_step(self, unit: Unit, convolution: CudnnConvolution | None = None) -> None:
         instances = kernels_of(unit, self.builder.max_batch, self.precision) if unit.anchors else []
         reads = [(node, self._readable(unit, node, place)) for place, node in enumerate(reads_of(unit))]
         if unit.anchors and any(view.strides is not None for _, view in reads):
@@ -122,11 +141,14 @@ class _Placement:
         writes = {node: self._output(unit, node, reads) for node in unit.outputs}
         self.builder.views |= writes
         room = max((instance.workspace for instance in instances), default=0)
+        room = room if convolution is None else max(room, convolution.workspace)
         workspace = (self.builder.workspace(unit.root, room),) if room else ()
         kind = _workspace_type(unit) if room else ""
         name = f"k{len(self.builder.steps)}_{_NOT_IN_NAMES.sub('_', unit.label.lower())}"
+        name += "" if convolution is None else "_cudnn"
         places = Places(tuple(reads), writes, kind)
-        self.kernels[name] = lower(unit, name, places, instances, self.builder.max_batch)
+        lowered = lower(unit, name, places, instances, self.builder.max_batch)
+        self.kernels[name] = replace(lowered, convolution=convolution)
         views = tuple(view for _, view in reads)
         self.builder.steps.append(KernelCall(name, unit.nodes, views, tuple(writes.values()), workspace, self.number))
 

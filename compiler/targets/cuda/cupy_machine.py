@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 
 from graphnn.compiler.targets.c.build import BuildError
 from graphnn.compiler.targets.cuda.availability import require_gpu
+from graphnn.compiler.targets.cuda.cudnn import Cudnn, open_cudnn
 from graphnn.compiler.targets.cuda.machine import Kernel, Machine, Memory, Replay
 from graphnn.ops.errors import CompileError
 
@@ -126,6 +127,14 @@ class CupyMachine(Machine):
             self._clock = cupy.cuda.Event(), cupy.cuda.Event()
             # Two, so that one is filled while the other is on its way.
             self._stages = [_Stage(self.pinned(STAGE_BYTES), cupy.cuda.Event(disable_timing=True)) for _ in range(2)]
+
+    @cached_property
+    def cudnn(self) -> Cudnn | None:
+        """cuDNN, if it is installed; only who asks pays for its import."""
+        with self._turn():
+            name = self._runtime.getDeviceProperties(self._device.id)["name"].decode()
+            driver = self._runtime.driverGetVersion()
+            return open_cudnn(self, f"{name}, driver {driver}, CuPy {self._cupy.__version__}")
 
     @property
     def memory_bytes(self) -> tuple[int, int]:
@@ -235,6 +244,13 @@ class CupyMachine(Machine):
             if self._recording is not None:
                 self._recording.append(kernel)
             kernel.function(grid, (threads,), values, stream=self._current)
+
+    def call(self, work: Callable[[int], None]) -> None:
+        """Let a library ask for work on the present stream."""
+        with self._turn(recordable=True):
+            if self._recording is not None:
+                self._recording.append(work)
+            work(self._current.ptr)
 
     def record(self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]] | None = None) -> CupyReplay:
         """Return the launches and later copies of some pieces of work as a CUDA graph."""

@@ -178,6 +178,8 @@ class LoadedCudaPlan(LoadedPlan):
 
         for step in self._plan.steps:
             if step.kernel in self._lowered:
+                if self._lowered[step.kernel].convolution is not None:
+                    self._launch(step, batch)  # the arena holds nothing yet; what cuDNN loads now can't be recorded
                 waiting.append((partial(self._launch, step, batch), self._access(step, batch)))
             else:
                 record()
@@ -199,9 +201,7 @@ class LoadedCudaPlan(LoadedPlan):
     def _launch(self, step: KernelCall, batch: int) -> None:
         addresses = [self._address(view, batch) for view in (*step.reads, *step.writes)]
         addresses += [self._addresses[storage] for storage in step.workspaces]
-        for launch in self._lowered[step.kernel].launches:
-            x, y, z = (blocks.count(batch) for blocks in launch.grid)
-            self._machine.launch(self._kernels[launch.kernel], (x, y, z), launch.threads, [*addresses, batch])
+        self._lowered[step.kernel].run(self._machine, self._kernels, addresses, batch)
 
     def _address(self, view: View, batch: int) -> int:
         return self._addresses[view.storage] + view.bound_offset(batch) * view.spec.dtype.itemsize

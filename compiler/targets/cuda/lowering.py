@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from graphnn.compiler.plan.form import View, row_major_strides
 from graphnn.compiler.targets.cuda.bodies import Operand, elements, leaves, pointwise_lines
@@ -21,6 +22,11 @@ from graphnn.ops.reduce import Reduction
 from graphnn.ops.slicing import Concat
 from graphnn.ops.spec import Extent, Shape, product
 
+if TYPE_CHECKING:
+    from graphnn.compiler.targets.cuda.cudnn import CudnnConvolution
+    from graphnn.compiler.targets.cuda.machine import Kernel, Machine
+
+HEADERS = ("device.h", "device_math.h")
 POINTWISE_THREADS = 256
 LARGEST_INT = 2**31 - 1
 
@@ -56,12 +62,27 @@ class Lowered:
         In order.
     reads, writes : tuple of Node
         Whose values lie where the step's views show.
+    anywhere : int
+        How many of the reads, the first ones, are read in any order; the others element by element, as results are
+        stored, which may therefore lie in the same place.
+    convolution : CudnnConvolution, optional
+        What runs instead of the kernels, wherever it can.
     """
 
     text: str
     launches: tuple[Launch, ...]
     reads: tuple[Node, ...]
     writes: tuple[Node, ...]
+    anywhere: int
+    convolution: CudnnConvolution | None = None
+
+    def run(self, machine: Machine, kernels: Mapping[str, Kernel], addresses: Sequence[int], batch: int) -> None:
+        """Ask for a run over `batch` examples, given the addresses of reads, writes and workspace."""
+        if self.convolution is not None and self.convolution.run(addresses, batch):
+            return
+        for launch in self.launches:
+            x, y, z = (blocks.count(batch) for blocks in launch.grid)
+            machine.launch(kernels[launch.kernel], (x, y, z), launch.threads, [*addresses, batch])
 
 
 @dataclass(frozen=True)
@@ -168,7 +189,8 @@ def lower(unit: Unit, name: str, places: Places, instances: Sequence[Instance], 
     else:
         body, launches = _anchored(unit, name, places, instances)
     text = "\n".join([*head, *body, "#undef INDEX", ""])
-    return Lowered(text, tuple(launches), tuple(node for node, _ in places.reads), tuple(places.writes))
+    anywhere = len(places.reads) - len(leaves(unit.after, unit.anchors)) if unit.anchors else 0
+    return Lowered(text, tuple(launches), tuple(node for node, _ in places.reads), tuple(places.writes), anywhere)
 
 
 def _largest(unit: Unit, places: Places, max_batch: int) -> int:
@@ -306,6 +328,11 @@ def _store_functions(unit: Unit, name: str, places: Places, reads: Mapping[Node,
             "}",
         ]
     return text
+
+
+def program_text(kernels: Sequence[str]) -> str:
+    """Return a program of some units' texts, on its own."""
+    return "\n".join([*map(kernel_text, HEADERS), *kernels])
 
 
 @cache

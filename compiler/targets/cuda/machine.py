@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from graphnn.compiler.targets.cuda.cudnn import Cudnn
 
 
 class Memory(ABC):
@@ -57,6 +61,11 @@ class Machine(ABC):
     """
 
     name: str
+
+    @property
+    def cudnn(self) -> Cudnn | None:
+        """cuDNN, if this machine has it."""
+        return None
 
     @property
     @abstractmethod
@@ -132,11 +141,22 @@ class Machine(ABC):
         """
 
     @abstractmethod
+    def call(self, work: Callable[[int], None]) -> None:
+        """Let a library ask for its own kernels.
+
+        Parameters
+        ----------
+        work : callable
+            Is given the address of the CUDA stream on which it must ask for all that it wants. If this is recorded, it
+            lives as long as the recording.
+        """
+
+    @abstractmethod
     def record(self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]] | None = None) -> Replay:
         """Return the launches of some pieces of work as one unit that costs little to run again and again.
 
         Each piece is called once, and its launches are noted rather than carried out (CUDA's stream capture): nothing
-        has run until the result is called. Pieces may launch kernels and nothing else. Memory that the kernels use
+        has run until the result is called. Pieces may launch and call, and nothing else. Memory that the kernels use
         must live as long as the result.
 
         Parameters

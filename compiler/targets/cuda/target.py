@@ -10,14 +10,12 @@ from graphnn.compiler.schedule.form import Schedule
 from graphnn.compiler.target import KernelNeeds, LoadedPlan, Target
 from graphnn.compiler.targets.cuda.build import build_cuda_plan
 from graphnn.compiler.targets.cuda.loaded import LoadedCudaPlan
-from graphnn.compiler.targets.cuda.lowering import Lowered, kernel_text
+from graphnn.compiler.targets.cuda.lowering import Lowered, program_text
 from graphnn.compiler.targets.cuda.machine import Machine
 from graphnn.compiler.targets.cuda.verify import verify_cuda_plan
 from graphnn.compiler.targets.numpy.target import NumpyTarget
 from graphnn.ops.op import Op
 from graphnn.ops.spec import TensorSpec
-
-HEADERS = ("device.h", "device_math.h")
 
 
 class CudaTarget(Target):
@@ -43,7 +41,7 @@ class CudaTarget(Target):
         return KernelNeeds(f"{op.label} (host)", needs.workspaces, (), False, needs.row_major)
 
     def build(self, schedule: Schedule, max_batch: int, writes_last: bool) -> Plan:
-        built = build_cuda_plan(schedule, self, max_batch, writes_last, self._precision)
+        built = build_cuda_plan(schedule, self, max_batch, writes_last, self._precision, self._machine)
         self._kernels = built.kernels
         return built.plan
 
@@ -55,4 +53,4 @@ class CudaTarget(Target):
 
     def source(self, plan: Plan) -> str:
         kernels = [self._kernels[step.kernel].text for step in plan.steps if step.kernel in self._kernels]
-        return "\n".join([*(kernel_text(name) for name in HEADERS), *kernels]) if kernels else ""
+        return program_text(kernels) if kernels else ""

@@ -60,6 +60,8 @@ def _follow(plan: Plan, kernels: Mapping[str, Lowered], batch: int) -> None:
             _require(memory, node, _place(plan, view, batch), f"step {number}")
         written = _values_written(step, kernels)
         rooms = [_storage(plan, index) for index in step.workspaces]
+        if step.kernel in kernels:
+            _check_own_memory(plan, step, kernels[step.kernel], batch)
         for place in [*rooms, *(_place(plan, view, batch) for view in step.writes)]:
             memory = [content for content in memory if not content.meets(place)]
         places = [_place(plan, view, batch) for view in step.writes]
@@ -68,6 +70,37 @@ def _follow(plan: Plan, kernels: Mapping[str, Lowered], batch: int) -> None:
         _require(memory, node, _place(plan, view, batch), "the end of the run")
     for update in plan.subgraph.updates:
         _require(memory, update, _place(plan, plan.views[update.inputs[0]], batch), "the end of the run")
+
+
+def _check_own_memory(plan: Plan, step: KernelCall, lowered: Lowered, batch: int) -> None:
+    """Check that a kernel writes over what it reads only element by element, and nothing twice."""
+    rooms = [_storage(plan, index) for index in step.workspaces]
+    results = [_place(plan, view, batch) for view in step.writes]
+    for number, (node, view) in enumerate(zip(lowered.reads, step.reads, strict=True)):
+        read = Content(node, _place(plan, view, batch))
+        in_step = number >= lowered.anywhere
+        over = (not (in_step and _same_elements(view, write, batch)) for write in step.writes)
+        wrong = [place for place, is_wrong in zip(results, over, strict=True) if is_wrong]
+        if any(read.meets(place) for place in (*rooms, *wrong)):
+            raise _fault(step.node, f"writes over its input {node.name!r}")
+    places = [*rooms, *results]
+    for number, place in enumerate(places):
+        if any(Content(step.node, place).meets(other) for other in places[:number]):
+            raise _fault(step.node, "has two results, or a workspace, in one place")
+
+
+def _same_elements(one: View, other: View, batch: int) -> bool:
+    """Whether two views show the same elements in the same order."""
+    places = [
+        (view.storage, view.bound_offset(batch), view.spec.bind(batch).nbytes(1), _steps(view, batch))
+        for view in (one, other)
+    ]
+    return places[0] == places[1]
+
+
+def _steps(view: View, batch: int) -> list[tuple[int, int]]:
+    sizes = view.spec.bind(batch).static_shape
+    return [pair for pair in zip(sizes, view.bound_strides(batch), strict=True) if pair[0] != 1]
 
 
 def _values_read(step: KernelCall, kernels: Mapping[str, Lowered]) -> tuple[Node, ...]:
@@ -104,9 +137,13 @@ def _require(memory: list[Content], node: Node, place: Place, when: str) -> None
     wanted = {_value(node), _value(node.inputs[0])} if is_told(node) else {_value(node)}
     if not any(content.covers(place) and _value(content.value) in wanted for content in memory):
         found = sorted({content.value.name for content in memory if content.meets(place)})
-        raise CompileError(
-            f"plan: {node.op.label} {node.name!r} is not where {when} looks for it",
-            actual=f"those bytes hold {', '.join(found) or 'nothing'}",
-            where=str(node.source),
-            hint="this is a fault of graphnn; please report it with the graph",
-        )
+        raise _fault(node, f"is not where {when} looks for it", f"those bytes hold {', '.join(found) or 'nothing'}")
+
+
+def _fault(node: Node, what: str, actual: str = "") -> CompileError:
+    return CompileError(
+        f"plan: {node.op.label} {node.name!r} {what}",
+        actual=actual,
+        where=str(node.source),
+        hint="this is a fault of graphnn; please report it with the graph",
+    )

@@ -147,13 +147,14 @@ def test_gpu_that_works() -> None:
 
     found = [(finding.subject, finding.text, finding.state) for finding in examination.gpu(here)]
 
-    assert found[:-1] == [
+    assert found[:-2] == [
         ("driver", "for CUDA 13.0", "known"),
         ("card 0", "NVIDIA H200, 139.0 GiB, compute capability 9.0", "known"),
         ("card 1", "Tesla T4, 15.0 GiB, compute capability 7.5", "known"),
         ("CuPy", "14.2.0 (cupy-cuda13x), NVRTC 13.1", "known"),
         ('device="cuda"', "runs on card 0", "known"),
     ]
+    assert found[-2][0] == "cuDNN"
 
 
 def test_gpu_without_cupy() -> None:

@@ -184,11 +184,18 @@ class EmulatorMachine(Machine):
         assert isinstance(kernel, EmulatorKernel)
         values = tuple(arguments)
         self._check_launch(kernel, grid, threads, values)
+        self._now_or_later(lambda: self._run(kernel, grid, threads, values))
+
+    def call(self, work: Callable[[int], None]) -> None:
+        """Let a library work at once, in the host's memory; there is no stream."""
+        self._now_or_later(lambda: work(0))
+
+    def _now_or_later(self, work: Callable[[], None]) -> None:
         launches = self._of_this_thread.launches
         if launches is None:
-            self._run(kernel, grid, threads, values)
+            work()
         else:
-            launches.append(lambda: self._run(kernel, grid, threads, values))
+            launches.append(work)
 
     def record(
         self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]] | None = None

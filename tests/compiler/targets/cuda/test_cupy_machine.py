@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from cuda_doubles import Card, CudaRuntimeError
+from cudnn_doubles import CudnnDouble
 from graphnn.compiler.targets.c.build import BuildError
 from graphnn.compiler.targets.cuda.availability import GpuUnavailableError, describe
 from graphnn.compiler.targets.cuda.cupy_machine import OPTIONS, STAGE_BYTES, CupyMachine, machine
@@ -163,6 +165,37 @@ def test_recordings_keep_what_they_use(gpu: CupyMachine) -> None:
     del replay
     gc.collect()
     assert all(reference() is None for reference in used)
+
+
+def test_libraries_work_on_the_stream_and_are_recorded(card: Card, gpu: CupyMachine) -> None:
+    asked: list[int] = []
+
+    def recording() -> tuple[Replay, weakref.ref[object]]:
+        def work(stream: int) -> None:
+            asked.append(stream)
+            card.streams[0].ask(lambda: asked.append(-1))
+
+        gpu.call(work)
+        gpu.synchronize()
+        assert asked == [card.streams[0].ptr, -1]
+        return gpu.record([lambda: gpu.call(work)]), weakref.ref(work)
+
+    replay, used = recording()
+    gc.collect()
+    assert used() is not None
+    gpu.synchronize()
+    assert asked == [card.streams[0].ptr, -1, card.streams[0].ptr]
+    replay()
+    gpu.synchronize()
+    assert asked[3:] == [-1]
+
+
+def test_cudnn_is_opened_once(card: Card, gpu: CupyMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cudnn", CudnnDouble())
+    found = gpu.cudnn
+    assert found is not None
+    assert found.identity == "NVIDIA H200, driver 13000, CuPy 14.2.0, cuDNN 9.99.0 (frontend 1.99)"
+    assert gpu.cudnn is found
 
 
 def test_pinned_memory_lives_until_its_copy_is_done(gpu: CupyMachine) -> None:
