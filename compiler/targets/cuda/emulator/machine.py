@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from graphnn.compiler.interrupts import postponed_interrupts
 from graphnn.compiler.targets.c.build import Compiler
 from graphnn.compiler.targets.cuda.emulator.toolchain import emulator_compiler, load_program, load_scheduler
 from graphnn.compiler.targets.cuda.machine import Kernel, Machine, Memory, Replay
@@ -91,13 +92,14 @@ class EmulatorReplay(Replay):
         choose = random.Random(seed)
         done: set[int] = set()
         left = list(range(len(self._pieces)))
-        while left:
-            ready = [number for number in left if done.issuperset(self._waits[number])]
-            number = ready[0] if order == _FORWARD else ready[-1] if order == _REVERSE else choose.choice(ready)
-            for launch in self._pieces[number]:
-                launch()
-            left.remove(number)
-            done.add(number)
+        with postponed_interrupts():  # as on a GPU, a recorded step is done whole or not at all
+            while left:
+                ready = [number for number in left if done.issuperset(self._waits[number])]
+                number = ready[0] if order == _FORWARD else ready[-1] if order == _REVERSE else choose.choice(ready)
+                for launch in self._pieces[number]:
+                    launch()
+                left.remove(number)
+                done.add(number)
 
 
 class _Recording(threading.local):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from cuda_devices import DEVICES, use_emulator
 from cuda_kernels import needs_emulator
 from graphnn import ops
 from graphnn.compiler.targets.cuda.emulator.machine import EmulatorMachine, EmulatorMemory
-from graphnn.compiler.targets.cuda.machine import Kernel
 from graphnn.ops.errors import CompileError, FeedError
 
 X = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
@@ -122,17 +122,11 @@ def test_a_refused_feed_changes_nothing(device: str) -> None:
 
 
 class Machine(EmulatorMachine):
-    """An emulator that notes what is copied and taken, and that can be short of memory or interrupted.
-
-    Attributes
-    ----------
-    free : int
-        What it says it has.
-    """
+    """An emulator that notes what is copied and taken, and that can be short of memory or interrupted."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.uploads = self.downloads = 0
+        self.uploads = self.downloads = self.runs = 0
         self.taken: list[int] = []
         self.free = 1 << 40
         self.room = 1 << 40
@@ -156,10 +150,11 @@ class Machine(EmulatorMachine):
         self.downloads += 1
         super().download(address, array)
 
-    def launch(self, kernel: Kernel, grid: tuple[int, int, int], threads: int, arguments: Sequence[int]) -> None:
+    def _run(self, *arguments: Any) -> None:
+        self.runs += 1
         if self.is_interrupted:
             signal.raise_signal(signal.SIGINT)
-        super().launch(kernel, grid, threads, arguments)
+        super()._run(*arguments)
 
 
 @pytest.fixture
@@ -232,28 +227,35 @@ def test_memory_that_is_not_there_after_all(machine: Machine) -> None:
     assert "max_batch = 1,000" in caught.value.actual
 
 
-@needs_emulator
-def test_ctrl_c_waits_for_the_end_of_a_run_that_writes(machine: Machine) -> None:
+@pytest.fixture
+def pythons_own_handler() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with gn.Graph() as graph:
-            x, places = gn.placeholder("x", (None, 3)), gn.placeholder("p", (None, 3))
-            total, count = gn.variable("total", np.zeros(3, np.float32)), gn.variable("count", 0, trainable=False)
-            order = ops.argsort(places, 1)  # on the host, so that launches come before and after
-            updates = [ops.assign(count, count + 1), ops.assign(total, total + (x * order.astype("float32")).sum(0))]
-            plan = gn.Executor([ops.exp(x)], updates, device="cuda-emulator", max_batch=4)
-            reader = gn.Executor([ops.exp(x)], device="cuda-emulator", max_batch=4)
-        feed = {"x": X, "p": X}
-        plan.profile(feed, repeats=1)
-        machine.is_interrupted = True
-        for executor, runs in ((plan, 1), (reader, 1)):
-            with pytest.raises(KeyboardInterrupt):
-                executor.profile(feed, repeats=1) if executor is plan else executor.profile({"x": X}, repeats=1)
-            assert graph.get_value(count) == runs - 1
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "a run did not put the handler back"
+    signal.signal(signal.SIGINT, before)
+
+
+@needs_emulator
+@pytest.mark.usefixtures("pythons_own_handler")
+def test_ctrl_c_waits_for_the_end_of_a_run_that_writes(machine: Machine) -> None:
+    with gn.Graph() as graph:
+        x, total = gn.placeholder("x", (None, 3)), gn.variable("total", np.zeros(3, np.float32))
+        count, last = gn.variable("count", 0, trainable=False), gn.variable("last", 0, trainable=False)
+        order = ops.argsort(x, 1)  # on the host, so that launches come before and after
+        added = (ops.exp(x) * order.astype("float32")).sum(0)
+        updates = [ops.assign(count, count + 1), ops.assign(total, total + added), ops.assign(last, order[:, 0].max())]
+        plan = gn.Executor([added], updates, device="cuda-emulator", max_batch=4)
+        reader = gn.Executor([added], device="cuda-emulator", max_batch=4)
+    machine.is_interrupted = True
+    for batch in (2, 1):
         with pytest.raises(KeyboardInterrupt):
-            plan.run({"x": X[:1], "p": X[:1]})
-        assert graph.get_value(count) == 1
-        np.testing.assert_array_equal(graph.get_value(total), X[0] * [0, 1, 2])
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+            plan.run({"x": X[:batch]})
+    assert graph.get_value(count) == graph.store.version("total") == 2
+    expected = (np.exp(X) * [0, 1, 2]).sum(0) + np.exp(X[0]) * [0, 1, 2]
+    np.testing.assert_allclose(graph.get_value(total), expected, rtol=1e-6)
+    launches = machine.runs
+    with pytest.raises(KeyboardInterrupt):
+        reader.run({"x": X})
+    assert machine.runs == launches + 1  # a run that writes nothing ends at once
+    machine.is_interrupted = False
+    np.testing.assert_allclose(reader.run({"x": X[:1]})[0], np.exp(X[0]) * [0, 1, 2], rtol=1e-6)
