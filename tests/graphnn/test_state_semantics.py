@@ -33,6 +33,19 @@ def test_a_swap(check_numerics: bool) -> None:
         np.testing.assert_array_equal(graph.get_value(b), second)
 
 
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_new_values_that_are_made_of_each_others_old_ones(device: str) -> None:
+    with gn.Graph() as graph:
+        a, b, c = gn.variable("a", [1.0, 2.0]), gn.variable("b", [3.0, 4.0]), gn.variable("c", 0.5)
+        updates = [ops.assign(a, a + b), ops.assign(b, a - b), ops.assign(c, a.sum() * c)]
+        run = gn.Executor([a + b], updates, device=device).run
+    for fetched, first, second, third in (([4, 6], [4, 6], [-2, -2], 1.5), ([2, 4], [2, 4], [6, 8], 15)):
+        np.testing.assert_array_equal(run()[0], fetched)
+        np.testing.assert_array_equal(graph.get_value(a), first)
+        np.testing.assert_array_equal(graph.get_value(b), second)
+        assert graph.get_value(c) == third
+
+
 def test_a_rotation_of_three_through_views() -> None:
     with gn.Graph() as graph:
         a, b, c = (gn.variable(name, [value, -value]) for name, value in (("a", 1.0), ("b", 2.0), ("c", 3.0)))

@@ -6,7 +6,6 @@ compiled by NVRTC for the card that is there.
 
 from __future__ import annotations
 
-import re
 import threading
 import weakref
 from collections import deque
@@ -18,26 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.compiler.targets.c.build import BuildError
 from graphnn.compiler.targets.cuda.availability import require_gpu
+from graphnn.compiler.targets.cuda.branches import Branches
 from graphnn.compiler.targets.cuda.cudnn import Cudnn, open_cudnn
 from graphnn.compiler.targets.cuda.machine import Kernel, Machine, Memory, Replay
+from graphnn.compiler.targets.cuda.nvrtc import explained
 from graphnn.ops.errors import CompileError
 
 STAGE_BYTES = 4 << 20
 """Size of a stretch of pinned memory through which arrays go to and fro."""
 
-BRANCHES = 3
-"""Streams besides the first on which recorded pieces may stand side by side."""
-
 OPTIONS = ("-std=c++17",)
 """What NVRTC is asked for, besides the card's architecture, which CuPy adds."""
 
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
-_MARKER = re.compile(r"/\* kernel: (.*?) \*/")
-_DIAGNOSTIC = re.compile(r"^.*\((?P<line>\d+)\): (?P<said>(?:catastrophic )?error\b.*)$", re.MULTILINE)
-_COMPLAINT = re.compile(r"^.*\berror\b.*$", re.MULTILINE)
-_ENTRY = re.compile(r"[Ee]ntry function '(\w+)'")
 _only_one_starts = threading.Lock()
 
 
@@ -122,8 +115,7 @@ class CupyMachine(Machine):
         with self._device:
             self.multiprocessors: int = self._device.attributes["MultiProcessorCount"]
             self._stream = cupy.cuda.Stream(non_blocking=True)
-            self._branches = [cupy.cuda.Stream(non_blocking=True) for _ in range(BRANCHES)]
-            self._current = self._stream
+            self._branches = Branches(cupy, self._stream)
             self._clock = cupy.cuda.Event(), cupy.cuda.Event()
             # Two, so that one is filled while the other is on its way.
             self._stages = [_Stage(self.pinned(STAGE_BYTES), cupy.cuda.Event(disable_timing=True)) for _ in range(2)]
@@ -226,7 +218,7 @@ class CupyMachine(Machine):
             try:
                 module.compile()
             except self._cupy.cuda.compiler.CompileException as error:
-                raise _explained(error.get_message().rstrip("\0\n"), text) from None
+                raise explained(error.get_message().rstrip("\0\n"), text) from None
             except (self._cupy.cuda.driver.CUDADriverError, OSError) as error:
                 raise CompileError(
                     "the compiled kernels can't be loaded",
@@ -243,14 +235,14 @@ class CupyMachine(Machine):
         with self._turn(recordable=True):
             if self._recording is not None:
                 self._recording.append(kernel)
-            kernel.function(grid, (threads,), values, stream=self._current)
+            kernel.function(grid, (threads,), values, stream=self._branches.current)
 
     def call(self, work: Callable[[int], None]) -> None:
         """Let a library ask for work on the present stream."""
         with self._turn(recordable=True):
             if self._recording is not None:
                 self._recording.append(work)
-            work(self._current.ptr)
+            work(self._branches.current.ptr)
 
     def record(self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]] | None = None) -> CupyReplay:
         """Return the launches and later copies of some pieces of work as a CUDA graph."""
@@ -262,40 +254,16 @@ class CupyMachine(Machine):
                 # In CuPy's default mode; a stricter one fails if Python happens to free memory of CUDA meanwhile.
                 self._stream.begin_capture()
                 try:
-                    self._capture(pieces, behind, kept)
+                    self._branches.ask_for(pieces, behind, kept)
                 except BaseException:
                     self._abandon_capture()
                     raise
                 graph = self._stream.end_capture()
             finally:
                 self._recording = None
-                self._current = self._stream
+                self._branches.current = self._stream
             graph.upload(self._stream)
         return CupyReplay(lambda: self._replay(graph), kept)
-
-    def _capture(
-        self, pieces: Sequence[Callable[[], None]], waits: Sequence[Sequence[int]], kept: list[object]
-    ) -> None:
-        """Ask for pieces on several streams, so that those that need not wait for each other stand side by side."""
-        streams = [self._stream, *self._branches]
-        events = [self._cupy.cuda.Event(disable_timing=True) for _ in range(len(pieces) + 1)]
-        kept += events
-        events[-1].record(self._stream)  # where the other streams branch off
-        last: list[int | None] = [None] * len(streams)
-        for number, (piece, behind) in enumerate(zip(pieces, waits, strict=True)):
-            lane = _lane(last, behind)
-            self._current = streams[lane]
-            if last[lane] is None and lane:
-                self._current.wait_event(events[-1])
-            for earlier in behind:
-                if earlier != last[lane]:
-                    self._current.wait_event(events[earlier])
-            piece()
-            events[number].record(self._current)
-            last[lane] = number
-        for end in last[1:]:
-            if end is not None:
-                self._stream.wait_event(events[end])
 
     def synchronize(self) -> None:
         """Wait until all that was asked for is done."""
@@ -324,11 +292,11 @@ class CupyMachine(Machine):
 
     def _copy_up(self, address: int, pinned: np.ndarray) -> None:
         kind = self._runtime.memcpyHostToDevice
-        self._runtime.memcpyAsync(address, pinned.ctypes.data, pinned.nbytes, kind, self._current.ptr)
+        self._runtime.memcpyAsync(address, pinned.ctypes.data, pinned.nbytes, kind, self._branches.current.ptr)
 
     def _copy_down(self, address: int, pinned: np.ndarray) -> None:
         kind = self._runtime.memcpyDeviceToHost
-        self._runtime.memcpyAsync(pinned.ctypes.data, address, pinned.nbytes, kind, self._current.ptr)
+        self._runtime.memcpyAsync(pinned.ctypes.data, address, pinned.nbytes, kind, self._branches.current.ptr)
 
     def _keep(self, array: np.ndarray) -> None:
         """Let pinned memory live as long as the card may use it."""
@@ -404,15 +372,6 @@ def _started(device: int) -> CupyMachine:
     return CupyMachine(cupy, device)
 
 
-def _lane(last: Sequence[int | None], behind: Sequence[int]) -> int:
-    """Return the stream for a piece: one whose last piece it waits for anyway, else an unused one, else the idlest."""
-    for lane, number in enumerate(last):
-        if number in behind:
-            return lane
-    ends = [-1 if number is None else number for number in last]
-    return ends.index(min(ends))
-
-
 def _arrive(stage: _Stage, part: np.ndarray) -> None:
     stage.event.synchronize()
     part[...] = stage.array[: part.size]
@@ -423,22 +382,3 @@ def _bytes_of(array: np.ndarray) -> np.ndarray:
     if not array.flags.c_contiguous:
         raise ValueError("only C-contiguous arrays can be copied to and from the GPU")
     return array.reshape(-1).view(np.uint8)
-
-
-def _explained(log: str, text: str) -> BuildError:
-    """Turn what NVRTC printed into an error that names the kernel and NVRTC's own first error."""
-    found = _DIAGNOSTIC.search(log)
-    if found:
-        markers = _MARKER.findall("\n".join(text.split("\n")[: int(found["line"])]))
-        kernel = markers[-1] if markers else ""
-        said = f"line {found['line']}: {found['said']}"
-    else:
-        complaint, entry = _COMPLAINT.search(log), _ENTRY.search(log)
-        kernel = entry[1] if entry else ""
-        said = complaint[0] if complaint else log.partition("\n")[0]
-    return BuildError(
-        "NVRTC failed" + (f" on kernel {kernel}" if kernel else ""),
-        actual=said,
-        hint="this is a fault of graphnn; please report it with the error's `output` and `executor.source`",
-        output=log,
-    )

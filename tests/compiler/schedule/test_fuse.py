@@ -130,6 +130,15 @@ def test_separate_writes_stay_alone() -> None:
     assert names(groups_of(updates=(update,), separate_writes=True)) == ["multiply + subtract", "assign"]
 
 
+def test_assigns_whose_values_wait_for_each_other_are_groups_of_their_own() -> None:
+    """Each would have to come after the other, which reads its variable's old value."""
+    with Graph():
+        a, b, c, d = (variable(name, np.ones(3, np.float32)) for name in "abcd")
+        updates = (ops.assign(a, b * 2), ops.assign(b, c + 1), ops.assign(c, ops.exp(a)), ops.assign(d, ops.tanh(a)))
+    groups = groups_of(updates=updates)
+    assert sorted(names(groups)) == ["add", "assign", "assign", "assign", "exp", "multiply", "tanh + assign"]
+
+
 def test_assign_of_a_source_or_a_view_is_a_group_of_its_own() -> None:
     with Graph():
         w, v = variable("w", np.ones((2, 2), np.float32)), variable("v", np.ones((2, 2), np.float32))
