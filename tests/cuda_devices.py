@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,9 @@ DEVICES = (
     pytest.param("cuda-emulator", marks=needs_emulator),
     pytest.param("cuda", marks=pytest.mark.gpu),
 )
+
+NO_MACHINE: Any = SimpleNamespace(name="cuda-emulator", cudnn=None)
+"""All that compiling a plan needs of a machine."""
 
 Build = Callable[[], tuple[Sequence[gn.Node], Sequence[gn.Node]]]
 """Builds nodes in the graph at hand; returns fetches and updates."""

@@ -191,7 +191,8 @@ class Trainer:
         Parameters
         ----------
         train, test : tuple of two arrays
-            Inputs and labels.
+            Inputs and labels. A device with memory of its own keeps copies of them for the next call: train on other
+            arrays rather than change these.
         epochs : int
             How many to add.
         callbacks : sequence of Callback

@@ -175,7 +175,7 @@ def test_data_that_does_not_fit_is_refused_at_once(device: str) -> None:
     }
     for message, changed in wrong.items():
         with pytest.raises(FeedError, match=message):
-            executor.resident(good | changed)  # type: ignore[arg-type]  # wrong ones too
+            executor.resident(good | changed)
     for feed in ({"x": good["x"]}, good | {"z": good["x"]}, {}, {name: array[:0] for name, array in good.items()}):
         with pytest.raises(FeedError):
             executor.resident(feed)

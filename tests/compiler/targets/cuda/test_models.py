@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,13 +32,13 @@ OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
 }
 
 
-def training(model: str, optimizer: str, device: str, max_batch: int = 4, **options: object) -> gn.Executor:
+def training(model: str, optimizer: str, device: str, max_batch: int = 4, **options: Any) -> gn.Executor:
     with gn.Graph(seed=0):
         images = gn.placeholder("images", (None, 1, 28, 28), "uint8")
         labels = gn.placeholder("labels", (None,), "int32")
         loss = ops.cross_entropy(MODELS[model].build()(images), labels)
         train = OPTIMIZERS[optimizer]().minimize(loss)
-    return gn.Executor([loss], train, device=device, max_batch=max_batch, **options)  # type: ignore[arg-type]  # as given
+    return gn.Executor([loss], train, device=device, max_batch=max_batch, **options)
 
 
 def batch(size: int, seed: int) -> dict[str, np.ndarray]:
@@ -57,7 +58,7 @@ def train(executor: gn.Executor) -> tuple[list[float], dict[str, np.ndarray]]:
     return losses, variables(executor)
 
 
-def compare(model: str, optimizer: str, device: str, tolerance: float = 1e-5, **options: object) -> gn.Executor:
+def compare(model: str, optimizer: str, device: str, tolerance: float = 1e-5, **options: Any) -> gn.Executor:
     executor = training(model, optimizer, device, **options)
     losses, values = train(executor)
     expected, wanted = train(training(model, optimizer, "numpy"))

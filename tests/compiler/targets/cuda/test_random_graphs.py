@@ -6,6 +6,7 @@ import pytest
 
 import graphnn as gn
 from cuda_devices import DEVICES
+from cuda_kernels import needs_emulator
 from graphnn.compiler.reference import evaluate
 from graphnn.compiler.verification import agree
 from random_graphs import random_graph
@@ -30,8 +31,8 @@ def test_random_graph(seed: int, device: str) -> None:
     check(seed, device)
 
 
+@needs_emulator
 @pytest.mark.full
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("seed", sorted({*range(30, 400)} - CANCELLING))
-def test_more_random_graphs(seed: int, device: str) -> None:
-    check(seed, device)
+def test_more_random_graphs(seed: int) -> None:
+    check(seed, "cuda-emulator")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from compiler_checks import arena, replaced_view, with_step, with_storage, without_step
+from cuda_devices import NO_MACHINE
 from graphnn import ops
 from graphnn.compiler.pipeline import Options, compile_graph
 from graphnn.compiler.plan.form import Plan
@@ -23,14 +22,12 @@ from graphnn.ops.errors import CompileError
 from networks import lenet
 from random_graphs import random_graph
 
-MACHINE: Any = SimpleNamespace(name="cuda-emulator", cudnn=None)  # compiling a plan needs no more of it
-
 
 class Built:
     """A plan and the kernels of its steps."""
 
     def __init__(self, fetches: list[Node], updates: list[Node] = [], max_batch: int = 4) -> None:  # noqa: B006  # read
-        target = CudaTarget(MACHINE)
+        target = CudaTarget(NO_MACHINE)
         self.plan = compile_graph(fetches, updates, Options(target, max_batch, bool(updates))).plan
         self.kernels: Mapping[str, Lowered] = target._kernels
 
