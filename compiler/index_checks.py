@@ -10,7 +10,7 @@ import numpy as np
 from graphnn.compiler.subgraph import inputs_in_mode, topological
 from graphnn.ops.broadcasting import Cast
 from graphnn.ops.comparison import Equal, NotEqual, Where
-from graphnn.ops.errors import FeedError
+from graphnn.ops.errors import FeedError, GraphError
 from graphnn.ops.max_pool import MaxPool2dIndices
 from graphnn.ops.node import Node
 from graphnn.ops.reduce import Argmax
@@ -73,6 +73,17 @@ class IndexCheck:
 
 def _nothing_to_check() -> None:
     pass
+
+
+def index_error(node: Node, error: IndexError) -> GraphError:
+    """Return what is raised for an index that is only known in the run, and that NumPy found out of range there."""
+    return GraphError(
+        f"{node.op.label} {node.name!r} got an index out of range",
+        expected="indices within the axis",
+        actual=str(error),
+        where=str(node.source),
+        hint="no variable was changed; check the indices before the op, with ops.clip for instance",
+    )
 
 
 def index_checks(roots: Sequence[Node], training: bool) -> tuple[list[IndexCheck], bool]:

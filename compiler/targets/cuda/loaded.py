@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from graphnn.compiler.index_checks import IndexCheck
+from graphnn.compiler.index_checks import IndexCheck, index_error
 from graphnn.compiler.interrupts import postponed_interrupts
 from graphnn.compiler.plan.form import KernelCall, Plan, View
 from graphnn.compiler.target import LoadedPlan, ResidentRuns, StepTime
@@ -20,7 +20,7 @@ from graphnn.compiler.targets.cuda.machine import Machine, Memory
 from graphnn.compiler.targets.cuda.resident import ResidentData
 from graphnn.compiler.targets.cuda.variables import DeviceVariables, device_variables
 from graphnn.ops.dtypes import to_storage
-from graphnn.ops.errors import CompileError, GraphError
+from graphnn.ops.errors import CompileError
 from graphnn.ops.evaluation import evaluate_op
 from graphnn.ops.node import Node
 from graphnn.ops.source import caller
@@ -218,7 +218,7 @@ class LoadedCudaPlan(LoadedPlan):
             try:
                 value = evaluate_op(node.op, spec, inputs, specs)
             except IndexError as error:
-                raise _index_error(node, error) from None
+                raise index_error(node, error) from None
         (view,) = step.writes
         self._machine.upload(self._address(view, batch), np.ascontiguousarray(value))
 
@@ -271,13 +271,3 @@ def _refuse_too_large(plan: Plan, machine: Machine, variables: DeviceVariables) 
             where=str(caller()),
             hint="make the executor with a smaller max_batch, or free other plans; print(executor.plan) has the list",
         )
-
-
-def _index_error(node: Node, error: IndexError) -> GraphError:
-    return GraphError(
-        f"{node.op.label} {node.name!r} got an index out of range",
-        expected="indices within the axis",
-        actual=str(error),
-        where=str(node.source),
-        hint="no variable was changed; check the indices before the op, with ops.clip for instance",
-    )

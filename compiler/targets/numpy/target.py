@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphnn.compiler.index_checks import IndexCheck
+from graphnn.compiler.index_checks import IndexCheck, index_error
 from graphnn.compiler.interrupts import postponed_interrupts
 from graphnn.compiler.plan.build import build_plan
 from graphnn.compiler.plan.form import KernelCall, Plan, Storage, View
@@ -21,7 +21,7 @@ from graphnn.compiler.targets.numpy.copies import bind_concat, bind_copy_step
 from graphnn.compiler.targets.numpy.kernels import kernel_for
 from graphnn.compiler.targets.numpy.registry import Run, bind_reference
 from graphnn.ops.dtypes import to_interface
-from graphnn.ops.errors import GraphError, NumericsError
+from graphnn.ops.errors import NumericsError
 from graphnn.ops.node import Node
 from graphnn.ops.op import Op
 from graphnn.ops.slicing import Concat
@@ -131,7 +131,7 @@ class LoadedNumpyPlan(LoadedPlan):
         try:
             call()
         except IndexError as error:
-            raise _index_error(self._plan.steps[number].node, error) from None
+            raise index_error(self._plan.steps[number].node, error) from None
 
     def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[StepTime]:
         bound = self._ready(feeds, batch)
@@ -240,13 +240,3 @@ def _check_finite(node: Node, result: np.ndarray) -> None:
             where=str(node.users_nodes[0].source),
             hint="fetch the node's inputs to see what it was given; no variable was changed",
         )
-
-
-def _index_error(node: Node, error: IndexError) -> GraphError:
-    return GraphError(
-        f"{node.op.label} {node.name!r} got an index out of range",
-        expected="indices within the axis",
-        actual=str(error),
-        where=str(node.source),
-        hint="no variable was changed; check the indices before the op, with ops.clip for instance",
-    )
