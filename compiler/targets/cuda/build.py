@@ -133,9 +133,9 @@ class _Placement:
             self._add_step(after)
 
     def _add_step(self, unit: Unit, convolution: CudnnConvolution | None = None) -> None:
-        instances = kernels_of(unit, self.builder.max_batch, self.precision) if unit.anchors else []
         reads = [(node, self._readable(unit, node, place)) for place, node in enumerate(reads_of(unit))]
-        if unit.anchors and any(view.strides is not None for _, view in reads):
+        instances = []
+        if unit.anchors:
             given = [view for _, view in reads[: len(unit.anchors[-1].inputs)]]
             instances = kernels_of(unit, self.builder.max_batch, self.precision, given)
         writes = {node: self._output(unit, node, reads) for node in unit.outputs}
@@ -143,7 +143,7 @@ class _Placement:
         room = max((instance.workspace for instance in instances), default=0)
         room = room if convolution is None else max(room, convolution.workspace)
         workspace = (self.builder.workspace(unit.root, room),) if room else ()
-        kind = _workspace_type(unit) if room else ""
+        kind = register_type(unit.anchors[-1].dtype) if room else ""
         name = f"k{len(self.builder.steps)}_{_NOT_IN_NAMES.sub('_', unit.label.lower())}"
         name += "" if convolution is None else "_cudnn"
         places = Places(tuple(reads), writes, kind)
@@ -158,16 +158,10 @@ class _Placement:
             return self.view(node.inputs[0])
         view = self.view(node)
         anchor = unit.anchors[-1] if unit.anchors else None
-        if (
-            view.strides is None
-            or anchor is None
-            or isinstance(anchor.op, Reduction | Concat)
-            or place >= len(anchor.inputs)
-        ):
+        if view.strides is None or anchor is None or place >= len(anchor.inputs):
             return view
-        if takes_gaps(anchor):
-            return view
-        return self._without_gaps(node)
+        any_strides = isinstance(anchor.op, Reduction | Concat) or takes_gaps(anchor)
+        return view if any_strides else self._without_gaps(node)
 
     def _output(self, unit: Unit, node: Node, reads: Iterable[tuple[Node, View]]) -> View:
         if isinstance(node.op, Assign):
@@ -190,7 +184,3 @@ class _Placement:
         if self.last_read.get(value_behind(given), -1) != self.number:
             return False
         return all(other == view for _, other in reads if other.storage == view.storage)
-
-
-def _workspace_type(unit: Unit) -> str:
-    return register_type(unit.anchors[-1].dtype)

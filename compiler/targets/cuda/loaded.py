@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,16 +28,58 @@ from graphnn.ops.source import caller
 from graphnn.ops.state import Assign, Constant
 
 BOUND_SIZES = 8
-"""Batch sizes whose recorded steps are kept."""
+"""Batch sizes whose recorded steps, and whose ways between host and device, are kept."""
 
 Call = Callable[[], None]
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
-class BoundPlan:
-    """A plan for one batch size: what is done, host steps between recorded ones."""
+class Place:
+    """Where a view's elements lie in a run over some number of examples.
 
-    calls: tuple[Call, ...]
+    Attributes
+    ----------
+    start, nbytes : int
+        The device's bytes from the first element to the last, whatever lies between them.
+    first : int
+        Bytes from `start` to the element with index 0 on every axis.
+    shape, strides : tuple of int
+        In elements and in bytes.
+    dtype : numpy.dtype
+        Of an element.
+    """
+
+    start: int
+    nbytes: int
+    first: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype
+
+    def within(self, span: np.ndarray) -> np.ndarray:
+        """Return the elements in the host's copy of these bytes."""
+        return np.ndarray(self.shape, self.dtype, span.data if self.nbytes else None, self.first, self.strides)
+
+
+@dataclass(frozen=True)
+class Border:
+    """What goes between the host and the device in a run over some number of examples: found once, used each time.
+
+    Attributes
+    ----------
+    feeds : tuple of (Node, numpy.ndarray, int)
+        Placeholders, the host's memory for them, and the device's address.
+    checks : tuple of callable
+        Looks at the indices in that memory.
+    fetches : tuple of Place
+        Where the results are.
+    """
+
+    feeds: tuple[tuple[Node, np.ndarray, int], ...]
+    checks: tuple[Call, ...]
+    fetches: tuple[Place, ...]
 
 
 class LoadedCudaPlan(LoadedPlan):
@@ -69,7 +112,8 @@ class LoadedCudaPlan(LoadedPlan):
         self._staging = {
             node: np.empty(plan.storages[view.storage].nbytes, np.uint8) for node, view in plan.feeds.items()
         }
-        self._bound: dict[tuple[int, ResidentData | None], BoundPlan] = {}
+        self._borders: dict[int, Border] = {}
+        self._bound: dict[tuple[int, ResidentData | None], tuple[Call, ...]] = {}
 
     def _place(self, index: int) -> int:
         storage = self._plan.storages[index]
@@ -112,14 +156,14 @@ class LoadedCudaPlan(LoadedPlan):
 
     def fetched(self, batch: int) -> list[np.ndarray]:
         """Return the results of the last run."""
-        return [self._fetched(view, batch) for view in self._plan.fetches]
+        return [self._fetched(place) for place in self._border(batch).fetches]
 
-    def _carry_out(self, bound: BoundPlan) -> None:
+    def _carry_out(self, calls: Sequence[Call]) -> None:
         # A single call either asks for the whole step or for nothing, whenever an interrupt comes.
-        divisible = len(bound.calls) > 1 and self._plan.written_variables
+        divisible = len(calls) > 1 and self._plan.written_variables
         with postponed_interrupts() if divisible else nullcontext():
             self._begin()
-            for call in bound.calls:
+            for call in calls:
                 call()
 
     def time_steps(self, feeds: Mapping[Node, np.ndarray], batch: int) -> list[StepTime]:
@@ -143,29 +187,37 @@ class LoadedCudaPlan(LoadedPlan):
 
     def _feed(self, feeds: Mapping[Node, np.ndarray], batch: int) -> None:
         """Copy the feeds to the host's memory for them, look at their indices there, and copy them to the device."""
-        for node, view in self._plan.feeds.items():
-            self._staged(node, view, batch)[...] = feeds[node]
-        for check in self._checks:
-            check.bind(self._staged(check.placeholder, self._plan.feeds[check.placeholder], batch), batch)()
-        for node, view in self._plan.feeds.items():
-            self._machine.upload(self._addresses[view.storage], self._staged(node, view, batch))
+        border = self._border(batch)
+        for node, staged, _ in border.feeds:
+            staged[...] = feeds[node]
+        for check in border.checks:
+            check()
+        for _, staged, address in border.feeds:
+            self._machine.upload(address, staged)
 
-    def _ready(self, batch: int, data: ResidentData | None = None) -> BoundPlan:
-        """Do all that comes before the first step; return the steps."""
-        key = batch, data
-        bound = self._bound.pop(key, None) or self._bind(batch, data)
-        self._bound[key] = bound  # the last one now
-        if len(self._bound) > BOUND_SIZES:
-            del self._bound[next(iter(self._bound))]
-        self._variables.refresh(self._used)
-        return bound
+    def _border(self, batch: int) -> Border:
+        return _latest(self._borders, batch, lambda: self._new_border(batch))
+
+    def _new_border(self, batch: int) -> Border:
+        staged = {node: self._staged(node, view, batch) for node, view in self._plan.feeds.items()}
+        return Border(
+            tuple((node, staged[node], self._addresses[view.storage]) for node, view in self._plan.feeds.items()),
+            tuple(check.bind(staged[check.placeholder], batch) for check in self._checks),
+            tuple(self._where(view, batch) for view in self._plan.fetches),
+        )
 
     def _staged(self, node: Node, view: View, batch: int) -> np.ndarray:
         """Return the host's memory of a feed, in the shape of one batch size."""
         spec = view.spec.bind(batch)
         return self._staging[node][: spec.nbytes(1)].view(spec.dtype.storage).reshape(spec.static_shape)
 
-    def _bind(self, batch: int, data: ResidentData | None) -> BoundPlan:
+    def _ready(self, batch: int, data: ResidentData | None = None) -> tuple[Call, ...]:
+        """Do all that comes before the first step; return the steps."""
+        calls = _latest(self._bound, (batch, data), lambda: self._bind(batch, data))
+        self._variables.refresh(self._used)
+        return calls
+
+    def _bind(self, batch: int, data: ResidentData | None) -> tuple[Call, ...]:
         """Record the steps for one batch size; those on the host come in between."""
         calls: list[Call] = []
         waiting: list[tuple[Call, Access]] = [] if data is None else list(data.pieces(batch))
@@ -185,7 +237,7 @@ class LoadedCudaPlan(LoadedPlan):
                 record()
                 calls.append(partial(self._on_host, step, batch))
         record()
-        return BoundPlan(tuple(calls))
+        return tuple(calls)
 
     def _access(self, step: KernelCall, batch: int) -> Access:
         """Return the device memory that a step touches."""
@@ -209,7 +261,7 @@ class LoadedCudaPlan(LoadedPlan):
     def _on_host(self, step: KernelCall, batch: int) -> None:
         """Compute one node by NumPy, from and to the device's memory."""
         node = step.node
-        inputs = [self._fetched(view, batch) for view in step.reads]
+        inputs = [self._fetched(self._where(view, batch)) for view in step.reads]
         spec = node.spec.bind(batch)
         if isinstance(node.op, Assign):
             value = inputs[0]
@@ -222,21 +274,33 @@ class LoadedCudaPlan(LoadedPlan):
         (view,) = step.writes
         self._machine.upload(self._address(view, batch), np.ascontiguousarray(value))
 
-    def _fetched(self, view: View, batch: int) -> np.ndarray:
-        """Return a view's elements as a fresh array."""
-        spec = view.spec.bind(batch)
-        itemsize = spec.dtype.itemsize
+    def _where(self, view: View, batch: int) -> Place:
+        dtype = view.spec.dtype.storage
         low, high = view.byte_range(batch)
-        span = np.empty(high - low, np.uint8)
-        if high > low:
-            self._machine.download(self._addresses[view.storage] + low, span)
-        if view.strides is None:
-            return span.view(spec.dtype.storage).reshape(spec.static_shape)
-        strides = tuple(stride * itemsize for stride in view.bound_strides(batch))
-        start = view.bound_offset(batch) * itemsize - low
-        if 0 in spec.static_shape:
-            return np.empty(spec.static_shape, spec.dtype.storage)
-        return np.ndarray(spec.static_shape, spec.dtype.storage, span.data, start, strides).copy()
+        return Place(
+            start=self._addresses[view.storage] + low,
+            nbytes=high - low,
+            first=view.bound_offset(batch) * dtype.itemsize - low,
+            shape=view.spec.bind(batch).static_shape,
+            strides=tuple(stride * dtype.itemsize for stride in view.bound_strides(batch)),
+            dtype=dtype,
+        )
+
+    def _fetched(self, place: Place) -> np.ndarray:
+        """Return the elements at a place as a fresh array."""
+        span = np.empty(place.nbytes, np.uint8)
+        if place.nbytes:
+            self._machine.download(place.start, span)
+        return np.ascontiguousarray(place.within(span)).reshape(place.shape)
+
+
+def _latest(kept: dict[K, V], key: K, make: Callable[[], V]) -> V:
+    """Return what is kept for a key, or make it; what was not asked for longest is forgotten."""
+    found = kept.pop(key, None)
+    kept[key] = found = make() if found is None else found
+    if len(kept) > BOUND_SIZES:
+        del kept[next(iter(kept))]
+    return found
 
 
 class DeviceRuns(ResidentRuns):
