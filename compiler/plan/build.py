@@ -8,6 +8,7 @@ of its own, and one arena holds it, offsets chosen by lifetime.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from graphnn.compiler.plan.destinations import Destination, destinations
@@ -36,11 +37,14 @@ def build_plan(schedule: Schedule, target: Target, max_batch: int, writes_last: 
     return finished_plan(builder)
 
 
-def finished_plan(builder: PlanBuilder) -> Plan:
-    """Return the plan that a builder has put together, its storages placed in the arena."""
+def finished_plan(builder: PlanBuilder, beside: Sequence[range] | None = None) -> Plan:
+    """Return the plan that a builder has put together, its storages placed in the arena.
+
+    Where steps need not run one after the other, `beside` says for each one beside which steps it may still run.
+    """
     schedule, max_batch = builder.schedule, builder.max_batch
     feeds = {node: builder.view(node) for node in schedule.subgraph.of_op(Placeholder)}
-    storages = with_lifetimes(builder.storages, builder.steps, builder.fetched_views())
+    storages = with_lifetimes(builder.storages, builder.steps, builder.fetched_views(), beside)
     storages, arena_bytes, bound = _place_in_arena(storages)
     return Plan(
         steps=tuple(builder.steps),

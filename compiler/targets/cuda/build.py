@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from graphnn.compiler.plan.build import PlanBuilder, finished_plan
@@ -14,12 +14,13 @@ from graphnn.compiler.subgraph import replacement
 from graphnn.compiler.target import Target
 from graphnn.compiler.targets.cuda.choice import choose_cudnn, without_epilogue
 from graphnn.compiler.targets.cuda.cudnn import CudnnConvolution
+from graphnn.compiler.targets.cuda.levels import Levels, in_levels, one_by_one, slack, spans
 from graphnn.compiler.targets.cuda.lowering import Lowered, Places, kernels_of, lower, reads_of
 from graphnn.compiler.targets.cuda.machine import Machine
 from graphnn.compiler.targets.cuda.merge import merge_units
 from graphnn.compiler.targets.cuda.reductions import register_type
 from graphnn.compiler.targets.cuda.rules.products import takes_gaps
-from graphnn.compiler.targets.cuda.units import Unit, is_told, units_of, value_behind, value_inputs
+from graphnn.compiler.targets.cuda.units import Unit, is_told, readers_of, units_of, value_behind, value_inputs
 from graphnn.ops.node import Node
 from graphnn.ops.reduce import Reduction
 from graphnn.ops.slicing import Concat
@@ -41,39 +42,47 @@ def build_cuda_plan(
 ) -> Built:
     """Return the plan of a schedule for batches of 1 to `max_batch`."""
     units = units_of(schedule, checked_indices=not writes_last, max_batch=max_batch)
-    units = merge_units(units, schedule, writes_last)
+    graph = merge_units(units, schedule, writes_last)
+    position = {node: place for place, node in enumerate(schedule.nodes)}
+    fetches = schedule.subgraph.fetches
+    levels = one_by_one(graph, position) if writes_last else in_levels(graph, position, fetches, max_batch)
     builder = PlanBuilder(schedule, target, max_batch, writes_last, frozenset(schedule.nodes))
-    placement = _Placement(builder, units, precision, machine)
-    for number, unit in enumerate(units):
-        placement.place(unit, number)
-    for node in schedule.subgraph.fetches:
-        placement.view(node)
-    return Built(finished_plan(builder), placement.kernels)
+    placement = _Placement(builder, levels, precision, machine)
+    ends: list[int] = []
+    for units_beside in levels:
+        for unit in units_beside:
+            placement.place(unit)
+        ends.append(len(builder.steps))
+    for node in fetches:
+        placement.view(node)  # the copies that this may take are a level of their own
+    ends.append(len(builder.steps))
+    return Built(finished_plan(builder, spans(ends, slack(levels))), placement.kernels)
 
 
 class _Placement:
     """The plan as it grows, unit by unit."""
 
-    def __init__(self, builder: PlanBuilder, units: Sequence[Unit], precision: str, machine: Machine) -> None:
+    def __init__(self, builder: PlanBuilder, levels: Levels, precision: str, machine: Machine) -> None:
         self.builder = builder
         self.precision = precision
         self.machine = machine
         self.kernels: dict[str, Lowered] = {}
-        self.number = 0
-        self.last_read: dict[Node, int] = {}
-        for number, unit in enumerate(units):
-            for given in unit.values_read:
-                self.last_read[value_behind(given)] = number
+        self.unit: Unit | None = None
+        self.number = -1
+        self.last_readers: dict[Node, set[Unit | None]] = {}
+        for units in levels:
+            self.last_readers |= {value: {*readers} for value, readers in readers_of(units).items()}
         for node in builder.schedule.subgraph.fetches:
-            self.last_read[value_behind(node)] = len(units)
+            self.last_readers[value_behind(node)] = {None}
 
-    def place(self, unit: Unit, number: int) -> None:
+    def place(self, unit: Unit) -> None:
         """Give one unit's results their places, with the steps that compute them."""
-        self.number = number
+        self.unit = unit
+        self.number += 1
         if unit.kind == "host":
             for given in unit.root.inputs:
                 self.view(given)
-            self.builder.place(unit.root, 0, number)
+            self.builder.place(unit.root, 0, self.number)
             return
         unsafe = [node for node in unit.nodes if isinstance(node.op, Assign) and self._reads_elsewhere(unit, node)]
         if unsafe:
@@ -129,7 +138,7 @@ class _Placement:
         self._add_step(alone, convolution)
         if after is not None:
             (anchor,) = unit.anchors
-            self.last_read.setdefault(anchor, self.number)
+            self.last_readers.setdefault(anchor, {self.unit})
             self._add_step(after)
 
     def _add_step(self, unit: Unit, convolution: CudnnConvolution | None = None) -> None:
@@ -173,7 +182,7 @@ class _Placement:
         return self.builder.new_storage(node, "arena")
 
     def _is_free(self, unit: Unit, node: Node, given: Node, view: View, reads: Iterable[tuple[Node, View]]) -> bool:
-        """Whether a pointwise unit may write its result over an input, which nobody reads afterwards."""
+        """Whether a pointwise unit may write its result over an input, which nobody reads beside it or afterwards."""
         storage = self.builder.storages[view.storage]
         whole = view.strides is None and view.offset == 0
         fits = view.spec.shape == node.shape and view.spec.dtype.itemsize == node.dtype.itemsize
@@ -181,6 +190,6 @@ class _Placement:
             return False
         if storage.nbytes != node.spec.nbytes(self.builder.max_batch):
             return False
-        if self.last_read.get(value_behind(given), -1) != self.number:
+        if self.last_readers.get(value_behind(given)) != {self.unit}:
             return False
         return all(other == view for _, other in reads if other.storage == view.storage)

@@ -24,8 +24,8 @@ LARGEST_PART = 64
 """Nodes of a part at most."""
 
 
-def merge_units(units: Sequence[Unit], schedule: Schedule, writes_last: bool) -> list[Unit]:
-    """Return the units with those joined that can run as one, in an order that they can run in.
+def merge_units(units: Sequence[Unit], schedule: Schedule, writes_last: bool) -> networkx.DiGraph[Unit]:
+    """Return the units with those joined that can run as one, and edges to each from what has to run before.
 
     With `writes_last`, no variable is written before all that may fail is done.
     """
@@ -34,7 +34,7 @@ def merge_units(units: Sequence[Unit], schedule: Schedule, writes_last: bool) ->
     _merge_pairs(units, graph)
     _merge_epilogues(graph, schedule, writes_last)
     _merge_updates(list(graph), graph, schedule, position)
-    return list(networkx.lexicographical_topological_sort(graph, key=lambda unit: position[unit.root]))
+    return graph
 
 
 def _merge_pairs(units: Sequence[Unit], graph: networkx.DiGraph[Unit]) -> None:
