@@ -49,6 +49,12 @@ class MaxPooling(Pool2d):
         return windows(self.kernel, self.stride, self.padding, self.dilation)
 
     @property
+    def is_tiling(self) -> bool:
+        """Whether windows lie side by side inside of the images, so that no place is in two of them."""
+        padding = sum(sum(sides) for sides in self.padding)
+        return self.kernel == self.stride and self.dilation == (1, 1) and padding == 0 and not self.ceil_mode
+
+    @property
     def attributes(self) -> tuple[Pair, Pair, Padding, bool, Pair]:
         """The fields that the four ops share."""
         return self.kernel, self.stride, self.padding, self.ceil_mode, self.dilation

@@ -42,7 +42,7 @@ def build_cuda_plan(
 ) -> Built:
     """Return the plan of a schedule for batches of 1 to `max_batch`."""
     units = units_of(schedule, checked_indices=not writes_last, max_batch=max_batch)
-    graph = merge_units(units, schedule, writes_last)
+    graph = merge_units(units, schedule, writes_last, max_batch, precision)
     position = {node: place for place, node in enumerate(schedule.nodes)}
     fetches = schedule.subgraph.fetches
     levels = one_by_one(graph, position) if writes_last else in_levels(graph, position, fetches, max_batch)
@@ -145,7 +145,7 @@ class _Placement:
         reads = [(node, self._readable(unit, node, place)) for place, node in enumerate(reads_of(unit))]
         instances = []
         if unit.anchors:
-            given = [view for _, view in reads[: len(unit.anchors[-1].inputs)]]
+            given = [view for _, view in reads[: len(unit.operands)]]
             instances = kernels_of(unit, self.builder.max_batch, self.precision, given)
         writes = {node: self._output(unit, node, reads) for node in unit.outputs}
         self.builder.views |= writes
@@ -167,7 +167,7 @@ class _Placement:
             return self.view(node.inputs[0])
         view = self.view(node)
         anchor = unit.anchors[-1] if unit.anchors else None
-        if view.strides is None or anchor is None or place >= len(anchor.inputs):
+        if view.strides is None or anchor is None or place >= len(unit.operands):
             return view
         any_strides = isinstance(anchor.op, Reduction | Concat) or takes_gaps(anchor)
         return view if any_strides else self._without_gaps(node)

@@ -15,7 +15,7 @@ from graphnn.compiler.targets.cuda.elements import extent_text, rounded, value_t
 from graphnn.compiler.targets.cuda.instance import Blocks, Instance
 from graphnn.compiler.targets.cuda.reductions import reduction_functions, reduction_kernels, register_type
 from graphnn.compiler.targets.cuda.rules import RULES, pair_kernels
-from graphnn.compiler.targets.cuda.rules.products import PRODUCTS, product_kernels
+from graphnn.compiler.targets.cuda.rules.products import PRODUCTS, pooled_convolution, product_kernels
 from graphnn.compiler.targets.cuda.units import Unit
 from graphnn.ops.node import Node
 from graphnn.ops.reduce import Reduction
@@ -153,6 +153,10 @@ def kernels_of(unit: Unit, max_batch: int, precision: str, views: Sequence[View]
         return reduction_kernels(anchor, max_batch)
     if isinstance(anchor.op, PRODUCTS):
         return product_kernels(anchor, max_batch, precision, views)
+    if unit.before:
+        pooled = pooled_convolution(unit.before[-1], unit.anchors, max_batch, precision)
+        assert pooled is not None
+        return [pooled]
     if len(unit.anchors) > 1:
         return pair_kernels(unit.anchors, max_batch)
     instances = RULES[type(anchor.op)](anchor, max_batch)
@@ -167,7 +171,7 @@ def reads_of(unit: Unit) -> tuple[Node, ...]:
     if not unit.anchors:
         return leaves(unit.nodes)
     anchor = unit.anchors[-1]
-    first = leaves((*unit.before, anchor)) if isinstance(anchor.op, Reduction) else anchor.inputs
+    first = leaves((*unit.before, anchor)) if isinstance(anchor.op, Reduction) else unit.operands
     after = leaves(unit.after, unit.anchors)
     return (*first, *after)
 

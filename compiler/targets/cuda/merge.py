@@ -1,7 +1,8 @@
 """Join units that run as one kernel: a launch costs more than the arithmetic of most of them.
 
-Before: a max-pool and its positions; a loss and the softmax of its gradient; what is done with their results, element
-by element; for each variable an optimiser's new velocity, its assign and the weight's update.
+Before: a max-pool and its positions; the convolution that it reads; a loss and the softmax of its gradient; what is
+done with their results, element by element; for each variable an optimiser's new velocity, its assign and the weight's
+update.
 After: one kernel for each pair and its epilogue; one for all updates of a step.
 """
 
@@ -14,7 +15,10 @@ import networkx
 from graphnn.compiler.schedule.form import Schedule, write_edges
 from graphnn.compiler.targets.cuda.bodies import leaves
 from graphnn.compiler.targets.cuda.rules import MOST_POINTERS, paired
+from graphnn.compiler.targets.cuda.rules.products import pooled_convolution
 from graphnn.compiler.targets.cuda.units import Unit, readers_of, value_behind, written_variables
+from graphnn.ops.conv import Conv2d
+from graphnn.ops.max_pool import MaxPool2d
 from graphnn.ops.node import Node
 from graphnn.ops.shape import Reshape
 from graphnn.ops.slicing import Concat
@@ -24,7 +28,9 @@ LARGEST_PART = 64
 """Nodes of a part at most."""
 
 
-def merge_units(units: Sequence[Unit], schedule: Schedule, writes_last: bool) -> networkx.DiGraph[Unit]:
+def merge_units(
+    units: Sequence[Unit], schedule: Schedule, writes_last: bool, max_batch: int, precision: str
+) -> networkx.DiGraph[Unit]:
     """Return the units with those joined that can run as one, and edges to each from what has to run before.
 
     With `writes_last`, no variable is written before all that may fail is done.
@@ -32,6 +38,7 @@ def merge_units(units: Sequence[Unit], schedule: Schedule, writes_last: bool) ->
     position = {node: place for place, node in enumerate(schedule.nodes)}
     graph = _dependencies(units, schedule)
     _merge_pairs(units, graph)
+    _merge_pools(graph, schedule, max_batch, precision)
     _merge_epilogues(graph, schedule, writes_last)
     _merge_updates(list(graph), graph, schedule, position)
     return graph
@@ -52,6 +59,24 @@ def _merge_pairs(units: Sequence[Unit], graph: networkx.DiGraph[Unit]) -> None:
                 break
         else:
             others.append(unit)
+
+
+def _merge_pools(graph: networkx.DiGraph[Unit], schedule: Schedule, max_batch: int, precision: str) -> None:
+    """Join a convolution and the max-pool that alone reads it, where one kernel does both faster than two."""
+    fetched = {value_behind(node) for node in schedule.subgraph.fetches}
+    for unit in [unit for unit in graph if unit.anchors and isinstance(unit.anchors[-1].op, MaxPool2d)]:
+        convolution = unit.anchors[-1].inputs[0]
+        made = next((other for other in graph.predecessors(unit) if other.nodes == (convolution,)), None)
+        if made is None or not isinstance(convolution.op, Conv2d) or convolution in fetched:
+            continue
+        others = [other for other in graph.successors(made) if other is not unit]
+        if any(value_behind(given) is convolution for other in others for given in other.values_read):
+            continue
+        if unit.nodes != unit.anchors or any(networkx.has_path(graph, other, unit) for other in others):
+            continue
+        if pooled_convolution(convolution, unit.anchors, max_batch, precision) is not None:
+            joined = Unit("anchored", (convolution, *unit.nodes), unit.outputs, unit.anchors)
+            _replace(graph, (made, unit), joined)
 
 
 def _merge_epilogues(graph: networkx.DiGraph[Unit], schedule: Schedule, writes_last: bool) -> None:

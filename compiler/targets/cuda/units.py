@@ -2,7 +2,7 @@
 
 A unit is either *pointwise* (each element of its results from elements at the same place), or has an *anchor*: the one
 node that needs more than that (a product, a reduction, a pool). Pointwise nodes before a reduction are computed as it
-reads; those after an anchor as its result is stored.
+reads; those after an anchor as its result is stored. A convolution can be computed before its max-pool, in registers.
 """
 
 from __future__ import annotations
@@ -73,9 +73,19 @@ class Unit:
 
     @property
     def before(self) -> tuple[Node, ...]:
-        """Pointwise nodes that lead to the anchors."""
+        """Nodes that lead to the anchors: pointwise ones to a reduction, a convolution to its max-pool."""
         leading = _leading_to(self.anchors, self.nodes)
         return tuple(node for node in self.nodes if node in leading and node not in self.anchors)
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        """What kernels of anchors other than reductions read: their inputs, or what such inside the unit are made of."""
+        before = self.before
+
+        def spread(nodes: Sequence[Node]) -> tuple[Node, ...]:
+            return tuple(each for node in nodes for each in (spread(node.inputs) if node in before else (node,)))
+
+        return spread(self.anchors[-1].inputs)
 
     @property
     def after(self) -> tuple[Node, ...]:

@@ -1,10 +1,13 @@
-"""Instances of `conv_direct.cu`: convolutions with few channels, each thread a strip of pixels of several channels."""
+"""Instances of `conv_direct.cu`: convolutions with few channels, each thread a strip of pixels of several channels.
+
+A max-pool whose windows lie side by side can take its values from there: a thread then computes whole windows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
+from math import ceil, prod
 
 from graphnn.compiler.targets.cuda.elements import extent_text, loaded
 from graphnn.compiler.targets.cuda.instance import Blocks, Instance
@@ -13,8 +16,10 @@ from graphnn.compiler.targets.cuda.rules.gemm import LARGEST_GRID, result_types
 from graphnn.compiler.targets.cuda.rules.tiles import MULTIPROCESSORS, SHARED_BYTES
 from graphnn.ops.conv import Conv2d, Conv2dDataGradient
 from graphnn.ops.dtypes import DType
+from graphnn.ops.max_pool import MaxPooling
 from graphnn.ops.node import Node
 from graphnn.ops.spec import bind_extent
+from graphnn.ops.window import Pair
 
 THREADS = 128
 LARGEST_KERNEL = 64
@@ -29,7 +34,7 @@ LATENCY = 250
 
 @dataclass(frozen=True)
 class Strip:
-    """How many neighbouring pixels, of how many output channels, a thread computes."""
+    """How many neighbouring pixels, or windows of them, of how many output channels a thread computes."""
 
     pixels: int
     outputs: int
@@ -47,11 +52,17 @@ class DirectConvolution:
         Of all three.
     weight : str
         Where the weight of channels ``o`` and ``c`` of group ``g`` at ``p``, ``q`` of the kernel lies.
+    pooled : Pair, optional
+        Windows along both axes, where only the largest value of each is wanted.
+    window : Pair
+        Rows and columns of a window.
     """
 
     sizes: Sizes
     dtype: DType
     weight: str
+    pooled: Pair | None = None
+    window: Pair = (1, 1)
 
     @classmethod
     def of(cls, node: Node) -> DirectConvolution | None:
@@ -72,6 +83,21 @@ class DirectConvolution:
         form = cls(sizes, node.dtype, weight)
         return form if next(form.strips(), None) else None
 
+    def under(self, pool: Node) -> DirectConvolution | None:
+        """Return the convolution with a max-pool of its result; None where one thread can't have whole windows."""
+        op = pool.op
+        assert isinstance(op, MaxPooling)
+        if not op.is_tiling or self.dtype.itemsize < 4:  # fewer bits would have to be rounded to before they compete
+            return None
+        _, _, height, width = pool.spec.bind(1).static_shape
+        form = replace(self, pooled=(height, width), window=op.kernel)
+        return form if next(form.strips(), None) else None
+
+    @property
+    def places(self) -> Pair:
+        """Rows and columns of what is stored."""
+        return self.sizes.positions if self.pooled is None else self.pooled
+
     @property
     def itemsize(self) -> int:
         """Bytes of a number in registers."""
@@ -80,7 +106,7 @@ class DirectConvolution:
     def strips(self) -> Iterator[Strip]:
         """Generate what a thread may compute."""
         sizes = self.sizes
-        if sizes.taps > LARGEST_KERNEL:
+        if sizes.taps > LARGEST_KERNEL or 0 in self.places:
             return
         for blocks in range(1, sizes.outputs + 1):
             outputs = ceil(sizes.outputs / blocks)
@@ -90,46 +116,54 @@ class DirectConvolution:
             if weights > SHARED_BYTES:
                 continue
             for pixels in (1, 2, 4):
-                if pixels * outputs * self.itemsize <= MOST_SUMS * 4 and pixels <= sizes.positions[1]:
+                sums = pixels * outputs * prod(self.window)
+                if sums * self.itemsize <= MOST_SUMS * 4 and pixels <= self.places[1]:
                     yield Strip(pixels, outputs)
 
     def threads(self, strip: Strip, max_batch: int) -> int:
         """Return the number of threads at the largest batch."""
-        height, width = self.sizes.positions
+        height, width = self.places
         lines = bind_extent(self.sizes.images, max_batch) * height * self.sizes.groups
         return lines * ceil(width / strip.pixels) * ceil(self.sizes.outputs / strip.outputs)
 
     def cycles(self, strip: Strip, max_batch: int) -> float:
         """Estimate the time in clock cycles: what a multiprocessor issues or reads, or what one thread waits for."""
         sizes = self.sizes
-        width, step = sizes.kernel[1], sizes.stride[1]
-        columns = len({p * step + q * sizes.dilation[1] for p in range(strip.pixels) for q in range(width)})
-        weights = width * ceil(strip.outputs * self.itemsize / 16)
-        products = width * strip.pixels * strip.outputs * self.itemsize // 4
-        issued = (3 * columns + weights + products) / 4  # by four schedulers
-        read = columns * min(32, strip.pixels * step) * self.itemsize // 4 + weights  # 128 bytes at a time
-        rows = sizes.channels * sizes.kernel[0]
+        rows, columns = self._lines(0, 1), self._lines(1, strip.pixels)
+        weights = self.window[0] * sizes.taps * ceil(strip.outputs * self.itemsize / 16)
+        products = sizes.taps * prod(self.window) * strip.pixels * strip.outputs * self.itemsize // 4
+        issued = (3 * rows * columns + weights + products) / 4  # by four schedulers
+        apart = strip.pixels * self.window[1] * sizes.stride[1]
+        read = rows * columns * min(32, apart) * self.itemsize // 4 + weights  # 128 bytes at a time
         warps = ceil(self.threads(strip, max_batch) / (32 * MULTIPROCESSORS))
         bringing = ceil(sizes.channels * sizes.taps * strip.outputs / THREADS) * 20 + 700
-        return bringing + max(warps * rows * max(issued, read), 4 * rows * issued + sizes.channels * LATENCY)
+        return bringing + sizes.channels * max(warps * max(issued, read), 4 * issued + LATENCY)
+
+    def _lines(self, axis: int, pixels: int) -> int:
+        """Return how many rows (columns) of x so many places of a thread look at."""
+        stride, dilation = self.sizes.stride[axis], self.sizes.dilation[axis]
+        starts, taps = range(pixels * self.window[axis]), range(self.sizes.kernel[axis])
+        return len({start * stride + tap * dilation for start in starts for tap in taps})
 
     def choose(self, max_batch: int) -> tuple[Strip, float]:
         """Return what a thread does where the estimate is least, and that."""
         choices = ((strip, self.cycles(strip, max_batch)) for strip in self.strips())
         return min(choices, key=lambda choice: choice[1])
 
-    def instance(self, strip: Strip) -> Instance:
-        """Return the kernel for a choice."""
+    def instance(self, strip: Strip, positions: bool = False) -> Instance:
+        """Return the kernel for a choice; of windows it can also give the positions of what is largest."""
         sizes = self.sizes
-        height, width = sizes.positions
+        height, width = self.places
         strips = ceil(width / strip.pixels)
+        rows, columns = height * self.window[0], strips * strip.pixels * self.window[1]
         pairs = {
             "SIZE": sizes.size,
-            "POSITIONS": sizes.positions,
+            "PLACES": self.places,
+            "WINDOW": self.window,
             "KERNEL": sizes.kernel,
             "STRIDE": sizes.stride,
             "DILATION": sizes.dilation,
-            "CHECK": (int(sizes.leaves(0, height)), int(sizes.leaves(1, strips * strip.pixels))),
+            "CHECK": (int(sizes.leaves(0, rows)), int(sizes.leaves(1, columns))),
         }
         defines = {
             "THREADS": str(THREADS),
@@ -146,6 +180,7 @@ class DirectConvolution:
             "LEFT": f"({sizes.before[1]})",
             "PIXELS": str(strip.pixels),
             "THREAD_OUTPUTS": str(strip.outputs),
+            "POOLED": str(0 if self.pooled is None else 1 + positions),
             "X_VALUE(i)": f"(SUM)({loaded('x0[i]', self.dtype)})",
             "WEIGHT(g, o, c, p, q)": f"(SUM)({loaded(f'x1[{self.weight}]', self.dtype)})",
             **result_types(self.dtype),

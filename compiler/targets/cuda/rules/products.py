@@ -10,6 +10,7 @@ from graphnn.compiler.targets.cuda.instance import Instance
 from graphnn.compiler.targets.cuda.rules.convolution import convolution_product
 from graphnn.compiler.targets.cuda.rules.direct import DirectConvolution
 from graphnn.compiler.targets.cuda.rules.gemm import Operand, Product, place
+from graphnn.compiler.targets.cuda.rules.tiles import CACHED_BYTES, SECOND_KERNEL
 from graphnn.compiler.targets.cuda.walks import Strides, Walk
 from graphnn.ops.conv import Conv2d, Conv2dDataGradient, Conv2dWeightGradient
 from graphnn.ops.errors import ShapeError
@@ -56,6 +57,35 @@ def product_kernels(node: Node, max_batch: int, precision: str, views: Sequence[
         if cycles <= by_product.cycles(max_batch):
             return [direct.instance(strip)]
     return by_product.instances(max_batch)
+
+
+def pooled_convolution(convolution: Node, pools: Sequence[Node], max_batch: int, precision: str) -> Instance | None:
+    """Return the kernel that gives a max-pool of a convolution without storing the convolution.
+
+    Parameters
+    ----------
+    convolution : Node
+        A `Conv2d`.
+    pools : sequence of Node
+        Its `MaxPool2d`, before that perhaps its `MaxPool2dIndices`. STORE takes the values, STORE1 the positions.
+    max_batch : int
+        The largest batch, for which sizes are chosen.
+    precision : {"float32", "tf32"}
+        What float32 may be multiplied in by a convolution on its own.
+
+    Returns
+    -------
+    Instance or None
+        None where there is no such kernel, or where two kernels are estimated to be faster.
+    """
+    direct = DirectConvolution.of(convolution)
+    form = None if direct is None else direct.under(pools[-1])
+    if direct is None or form is None:
+        return None
+    strip, cycles = form.choose(max_batch)
+    alone = min(direct.choose(max_batch)[1], product_of(convolution, precision).cycles(max_batch))
+    kept = convolution.spec.nbytes(max_batch) / CACHED_BYTES
+    return form.instance(strip, len(pools) > 1) if cycles <= alone + SECOND_KERNEL + kept else None
 
 
 def product_of(node: Node, precision: str, strides: Sequence[Strides | None] = ()) -> Product:

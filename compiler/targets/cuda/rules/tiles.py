@@ -23,7 +23,10 @@ RESIDENT_BYTES = 200 * 1024
 """Shared memory of a multiprocessor."""
 
 SECOND_KERNEL = 3000
-"""Cycles for the kernel that adds up splits."""
+"""Cycles for one more kernel that goes on with a result: the one that adds up splits, or a pool."""
+
+CACHED_BYTES = 1000
+"""Bytes of a result that all multiprocessors together write to the second-level cache and read again, in a cycle."""
 
 LARGEST_WORKSPACE = 64 * 2**20
 
@@ -132,7 +135,7 @@ class Work:
         step = self._multiplying(tile) + (tile.m + tile.n) * tile.words * self.word_terms * BRINGING
         added = 0.0
         if splits > 1:
-            added = SECOND_KERNEL + splits * self.batches * self.m * self.n * self.itemsize / 1000
+            added = SECOND_KERNEL + splits * self.batches * self.m * self.n * self.itemsize / CACHED_BYTES
         return steps * max(busy * step, ceil(busy / resident) * (LATENCY + step)) + added
 
     def _multiplying(self, tile: Tile) -> float:
