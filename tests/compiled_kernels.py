@@ -50,6 +50,26 @@ def from_lanes(block: np.ndarray, valid: int) -> np.ndarray:
     return np.moveaxis(block[..., :valid], -1, 0)
 
 
+def blocks_of(examples: np.ndarray, lanes: int) -> np.ndarray:
+    """Return blocks of examples side by side; the lanes that are left over hold NaN."""
+    starts = range(0, len(examples), lanes)
+    blocks = aligned((len(starts), *examples.shape[1:], lanes))
+    for block, start in zip(blocks, starts, strict=True):
+        block[...] = to_lanes(examples[start : start + lanes], lanes, np.nan)
+    return blocks
+
+
+def of_one_sign(*shape: int) -> np.ndarray:
+    """Return random numbers above 0: what few numbers sum to may otherwise be much smaller than they are."""
+    return np.random.default_rng(sum(shape)).uniform(0.2, 1.2, shape).astype(np.float32)
+
+
+def check_sums(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Require that sums of products in float32 are those in float64, but for rounding."""
+    error = np.sqrt(np.mean((actual - expected) ** 2))  # NaN if there is one
+    assert error <= 1e-6 * np.sqrt(np.mean(expected**2))
+
+
 def call(library: ctypes.CDLL, name: str, *arguments: np.ndarray | int) -> None:
     """Call a compiled function with the addresses of arrays."""
     getattr(library, name)(*(x if isinstance(x, int) else ctypes.c_void_p(x.ctypes.data) for x in arguments))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from graphnn.compiler.pipeline import Compiled, Options, compile_graph
 from graphnn.compiler.plan.form import KernelCall, Plan, Storage, View
@@ -16,6 +18,7 @@ from graphnn.compiler.subgraph import Subgraph, topological
 from graphnn.compiler.targets.numpy.target import NumpyTarget
 from graphnn.ops import Node
 from graphnn.ops.dtypes import to_interface, to_storage
+from graphnn.ops.errors import CompileError
 
 Feeds = Mapping[Node, np.ndarray]
 Structure = list[tuple[object, ...]]
@@ -84,6 +87,17 @@ def steps_of(plan: Plan) -> list[str]:
 
 
 # Plans with a fault.
+
+
+@contextmanager
+def finds(message: str, node: Node | None = None) -> Iterator[None]:
+    """Require that a verifier in the block raises a CompileError with this text, about this node and its line."""
+    with pytest.raises(CompileError) as caught:
+        yield
+    assert message in caught.value.message, caught.value.message
+    if node is not None:
+        assert repr(node.name) in caught.value.message, caught.value.message
+        assert caught.value.where == str(node.source)
 
 
 def verify(plan: Plan) -> None:

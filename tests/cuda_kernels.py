@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from graphnn.compiler.targets.cuda.elements import as_stored, stored_type
 from graphnn.compiler.targets.cuda.emulator.machine import EmulatorMachine, Order
 from graphnn.compiler.targets.cuda.emulator.toolchain import emulator_compiler
 from graphnn.compiler.targets.cuda.instance import Instance
+from graphnn.compiler.targets.cuda.lowering import program_text
 from graphnn.compiler.targets.cuda.rules.macros import working_type
 from graphnn.ops import dtypes
 from graphnn.ops.context import apply
@@ -31,13 +33,16 @@ from graphnn.ops.spec import Dim, Shape, TensorSpec, as_shape, bind_extent
 from graphnn.ops.state import placeholder
 
 FOLDER = Path(kernels.__file__).parent
-HEADERS = "".join((FOLDER / name).read_text() for name in ("device.h", "device_math.h"))
+HEADERS = program_text([])
 ORDERS: tuple[Order, ...] = ("forward", "reverse", 1)
 ARCHITECTURES = (75, 80, 86, 90)
 FLOATING = ("float16", "bfloat16", "float32", "float64")
 
 needs_emulator = pytest.mark.skipif(unavailable_reason() is not None, reason=f"no C compiler: {unavailable_reason()}")
 needs_nvcc = pytest.mark.skipif(not shutil.which("nvcc"), reason="nvcc is not installed")
+for_each_architecture = pytest.mark.parametrize(
+    "architecture", [pytest.param(each, marks=needs_nvcc) for each in ARCHITECTURES]
+)
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,23 @@ class Runner:
             np.testing.assert_array_equal(result, value, each.name)
         else:
             np.testing.assert_allclose(result, value, each.tolerance, each.tolerance, err_msg=each.name)
+
+
+def runner_of(cases: Sequence[Case]) -> Any:
+    """Return a fixture for a module's tests: the kernels of its cases, compiled once, whether that fails or not."""
+
+    @pytest.fixture(scope="module")
+    def runner() -> Runner:
+        return Runner(cases)
+
+    return runner
+
+
+def for_each_case(cases: Sequence[Case]) -> pytest.MarkDecorator:
+    """Return a mark for a test that runs a case on the emulator: it gets the `number` of one after the other."""
+    return pytest.mark.parametrize(
+        "number", [pytest.param(place, id=each.name, marks=needs_emulator) for place, each in enumerate(cases)]
+    )
 
 
 def check_with_sanitizers(module: str, function: str, folder: Path) -> None:

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +14,7 @@ from benchmarks.process import CompetitorError, CompetitorProcess
 from benchmarks.report import best_peer, report
 from benchmarks.result import Result, compare_losses
 from markdown_tables import table_rows
-from module_names import ROOT
+from python_process import run_python
 
 
 def result(name: str, losses: list[float], milliseconds: float) -> Result:
@@ -25,40 +22,23 @@ def result(name: str, losses: list[float], milliseconds: float) -> Result:
     return Result(competitor, name, [1.0], 2.0, 1.0, losses, step_seconds=[milliseconds / 1e3] * 3)
 
 
-def test_command_line(tmp_path: Path) -> None:
-    out = tmp_path / "folder" / "report.md"
-    arguments = ["--networks", "pure_linear", "--peers", "--rounds", "1", "--threads", "1", "--out", str(out)]
+def test_command_line(report_of: Callable[..., str]) -> None:
+    arguments = ["--networks", "pure_linear", "--peers", "--rounds", "1", "--threads", "1"]
 
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.cpu", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    text = report_of("benchmarks.cpu", *arguments)
 
-    assert done.returncode == 0, done.stderr
-    assert out.read_text(encoding="utf-8").strip() == done.stdout.strip()
-    (summary,) = table_rows(done.stdout, "network")
-    (row,) = table_rows(done.stdout, "competitor")
+    (summary,) = table_rows(text, "network")
+    (row,) = table_rows(text, "competitor")
     assert summary["network"] == "pure_linear, batch 100, SGD with momentum 0.9"
     assert row["competitor"] == "graphnn"
     assert float(row["median ms"]) == float(row["minimum ms"]) == float(summary["graphnn ms"]) > 0
     assert float(row["first step cold s"]) > 0
     assert float(row["peak MB"]) > 10
-    assert "threads of each competitor: 1" in done.stdout
+    assert "threads of each competitor: 1" in text
 
 
 def test_unknown_network() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.cpu", "--networks", "alexnet"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("-m", "benchmarks.cpu", "--networks", "alexnet")
 
     assert done.returncode == 2
     assert "alexnet" in done.stderr

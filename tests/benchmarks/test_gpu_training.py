@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from benchmarks.gpu.workloads import (
 from benchmarks.networks import Arrays, Network, initial_weights
 from benchmarks.result import compare_losses
 from markdown_tables import table_rows
-from module_names import ROOT
 
 BATCH, STEPS = 4, 6
 
@@ -57,22 +55,11 @@ def small_data(network: Network) -> tuple[np.ndarray, np.ndarray]:
     return images, generator.integers(0, 10, BATCH * STEPS).astype(np.int32)
 
 
-def test_command_line(tmp_path: Path) -> None:
-    out = tmp_path / "folder" / "report.md"
+def test_command_line(report_of: Callable[..., str]) -> None:
     arguments = ["--device", "numpy", "--networks", "pure_linear", "--peers", "--images", "23", "--batch", "5"]
 
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", *arguments, "--rounds", "1", "--out", str(out)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    text = report_of("benchmarks.gpu", *arguments, "--rounds", "1")
 
-    assert done.returncode == 0, done.stderr
-    text = out.read_text(encoding="utf-8")
-    assert text.strip() == done.stdout.strip()
     assert 'no GPU: device "numpy"' in text
     assert "20 images, 4 steps an epoch" in text
     (summary,) = table_rows(text, "network")

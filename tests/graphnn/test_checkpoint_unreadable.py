@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,7 @@ import pytest
 import graphnn as gn
 from checkpoint_graphs import graph_of
 from error_form import refused
-
-ROOT = Path(__file__).resolve().parents[2]
+from python_process import printed_by
 
 
 @pytest.fixture
@@ -123,7 +121,7 @@ def test_without_safetensors(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_import_does_not_need_safetensors() -> None:
     script = "import sys; sys.modules['safetensors'] = None; import graphnn.checkpoint"
-    subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    printed_by("-c", script)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

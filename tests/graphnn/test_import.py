@@ -1,36 +1,24 @@
 import ast
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import graphnn as gn
+from module_names import ROOT
+from python_process import printed_by
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def run_python(script: str, *, cwd: Path) -> Any:
+def told_by(script: str, folder: Path) -> Any:
     """Run the script in an interpreter that finds the checkout on its path; return what it prints, read as JSON."""
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+    return json.loads(printed_by("-c", script, folder=folder))
 
 
 def test_import_loads_next_to_nothing(tmp_path: Path) -> None:
     script = "import graphnn, json, sys; print(json.dumps(sorted(sys.modules)))"
 
-    loaded = run_python(script, cwd=tmp_path)
+    loaded = told_by(script, tmp_path)
 
     heavy = {"networkx", "rich", "click", "matplotlib", "cupy", "onnx", "torch", "torchvision"}
     assert not heavy.intersection(loaded)
@@ -43,7 +31,7 @@ import json, graphnn, graphnn.ops, graphnn.compiler
 print(json.dumps([module.__file__ for module in (graphnn, graphnn.ops, graphnn.compiler)]))
 """
 
-    files = run_python(script, cwd=tmp_path)
+    files = told_by(script, tmp_path)
 
     assert files == [str(ROOT / folder / "__init__.py") for folder in ("graphnn", "ops", "compiler")]
 
@@ -55,10 +43,10 @@ def test_checkout_root_is_no_part_of_an_installed_package(tmp_path: Path) -> Non
     (tmp_path / "graphnn" / "__init__.py").write_bytes((ROOT / "graphnn" / "__init__.py").read_bytes())
     (tmp_path / "ops" / "__init__.py").touch()
 
-    path = run_python(
+    path = told_by(
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "import graphnn, json; print(json.dumps(list(graphnn.__path__)))",
-        cwd=tmp_path,
+        tmp_path,
     )
 
     assert path == [str(tmp_path / "graphnn")]

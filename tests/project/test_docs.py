@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from module_names import ROOT
+from python_process import printed_by
+
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 
 
@@ -20,16 +19,7 @@ def snippets(page: str) -> list[str]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)])
 def test_snippets_run(page: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "\n".join(snippets(page))],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    printed_by("-W", "error", "-c", "\n".join(snippets(page)), folder=tmp_path)
 
 
 def test_the_page_on_checkpoints_has_snippets() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from module_names import ROOT
+from python_process import printed_by
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -22,17 +21,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     short = example.replace("60_000", "1_000")
     assert short != example
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", short],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "arena: " in done.stdout
+    assert "arena: " in printed_by("-W", "error", "-c", short, folder=tmp_path)
 
 
 def test_links_lead_somewhere() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from graphnn.ops.elementwise import Multiply
 from graphnn.ops.loss import CrossEntropy, LossReduction, NegativeLogLikelihood, cross_entropy, nll_loss
 from graphnn.ops.node import Node
+from graphnn.ops.op import Op
 from op_samples import Input, OpSample
 from sample_values import positive
 
@@ -48,15 +49,17 @@ def likelihoods(
     return losses, counts
 
 
-def soft_cross_entropies(logits: np.ndarray, wanted: np.ndarray, weight: np.ndarray, smoothing: float) -> np.ndarray:
-    """Return the cross-entropy of each row of probabilities, in float64."""
+def soft_cross_entropies(
+    logits: np.ndarray, wanted: np.ndarray, weight: np.ndarray, smoothing: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cross-entropy of each row of probabilities, which counts once, in float64."""
     rows, targets = (x if x.ndim == 1 else np.moveaxis(x, 1, -1) for x in (logits, wanted))
     losses = np.zeros(rows.shape[:-1])
     for place in np.ndindex(losses.shape):
         exponentials = np.exp(rows[place].astype(np.float64))
         mixed = targets[place].astype(np.float64) * (1 - smoothing) + smoothing / rows.shape[-1]
         losses[place] = -np.sum(weight * mixed * np.log(exponentials / exponentials.sum()))
-    return losses
+    return losses, np.ones(losses.shape)
 
 
 def reduce(losses: np.ndarray, counts: np.ndarray, reduction: LossReduction, dtype: np.dtype) -> np.ndarray:
@@ -103,58 +106,72 @@ def probabilities(shape: tuple[int | None, ...], differentiable: bool = False) -
     return Input(shape, values=draw, differentiable=differentiable)
 
 
+def loss_sample(
+    name: str,
+    op: type[Op],
+    inputs: tuple[Input, Input],
+    function: Callable[..., Node],
+    losses: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    reduction: LossReduction,
+    options: Options,
+) -> OpSample:
+    """Return a sample of a loss; `losses` gives losses and what each counts, by inputs and weights of classes."""
+
+    def reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        weight = np.asarray(options.get("weight", np.ones(x.shape[min(1, x.ndim - 1)])))
+        return reduce(*losses(x, y, weight), reduction, x.dtype)
+
+    return OpSample(
+        name,
+        op,
+        inputs,
+        lambda x, y: function(x, y, reduction, **options),
+        reference,
+        torch_loss(function.__name__, reduction, options),
+    )
+
+
 def class_sample(
     name: str, logits: Input, labels: Input, reduction: LossReduction = "none", **options: Any
 ) -> OpSample:
     """Return a sample of cross_entropy by class numbers."""
-
-    def reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        weight = np.asarray(options.get("weight", np.ones(x.shape[min(1, x.ndim - 1)])))
-        found = cross_entropies(x, y, weight, options.get("label_smoothing", 0.0), options.get("ignore_index"))
-        return reduce(*found, reduction, x.dtype)
-
-    return OpSample(
+    smoothing, ignored = options.get("label_smoothing", 0.0), options.get("ignore_index")
+    return loss_sample(
         f"cross_entropy, {name}",
         CrossEntropy,
         (logits, labels),
-        lambda x, y: cross_entropy(x, y, reduction, **options),
-        reference,
-        torch_loss("cross_entropy", reduction, options),
+        cross_entropy,
+        lambda x, y, weight: cross_entropies(x, y, weight, smoothing, ignored),
+        reduction,
+        options,
     )
 
 
 def soft_sample(name: str, logits: Input, wanted: Input, reduction: LossReduction = "none", **options: Any) -> OpSample:
     """Return a sample of cross_entropy by probabilities."""
-
-    def reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        weight = np.asarray(options.get("weight", np.ones(x.shape[min(1, x.ndim - 1)])))
-        losses = soft_cross_entropies(x, y, weight, options.get("label_smoothing", 0.0))
-        return reduce(losses, np.ones(losses.shape), reduction, x.dtype)
-
-    return OpSample(
+    smoothing = options.get("label_smoothing", 0.0)
+    return loss_sample(
         f"cross_entropy of probabilities, {name}",
         Multiply,
         (logits, wanted),
-        lambda x, y: cross_entropy(x, y, reduction, **options),
-        reference,
-        torch_loss("cross_entropy", reduction, options),
+        cross_entropy,
+        lambda x, y, weight: soft_cross_entropies(x, y, weight, smoothing),
+        reduction,
+        options,
     )
 
 
 def nll_sample(name: str, scores: Input, labels: Input, reduction: LossReduction = "none", **options: Any) -> OpSample:
     """Return a sample of nll_loss."""
-
-    def reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        weight = np.asarray(options.get("weight", np.ones(x.shape[min(1, x.ndim - 1)])))
-        return reduce(*likelihoods(x, y, weight, options.get("ignore_index")), reduction, x.dtype)
-
-    return OpSample(
+    ignored = options.get("ignore_index")
+    return loss_sample(
         f"nll_loss, {name}",
         NegativeLogLikelihood,
         (scores, labels),
-        lambda x, y: nll_loss(x, y, reduction, **options),
-        reference,
-        torch_loss("nll_loss", reduction, options),
+        nll_loss,
+        lambda x, y, weight: likelihoods(x, y, weight, ignored),
+        reduction,
+        options,
     )
 
 

@@ -107,39 +107,23 @@ ROLL = [
     ),
 ]
 
+
+def _tile_sample(name: str, given: Input, repeats: Place) -> OpSample:
+    return _sample(
+        f"tile, {name}",
+        BroadcastTo,
+        given,
+        lambda x: tile(x, repeats),
+        lambda x: _tiled(x, repeats),
+        lambda x: x.tile(repeats),
+    )
+
+
 TILE = [
-    _sample(
-        "tile, columns",
-        BroadcastTo,
-        Input((None, 3)),
-        lambda x: tile(x, (1, 2)),
-        lambda x: _tiled(x, (1, 2)),
-        lambda x: x.tile((1, 2)),
-    ),
-    _sample(
-        "tile, fewer numbers than axes",
-        BroadcastTo,
-        Input((None, 2, 3)),
-        lambda x: tile(x, (3, 2)),
-        lambda x: _tiled(x, (3, 2)),
-        lambda x: x.tile((3, 2)),
-    ),
-    _sample(
-        "tile, more numbers than axes",
-        BroadcastTo,
-        Input((None,)),
-        lambda x: tile(x, (2, 1, 3)),
-        lambda x: _tiled(x, (2, 1, 3)),
-        lambda x: x.tile((2, 1, 3)),
-    ),
-    _sample(
-        "tile, the batch",
-        BroadcastTo,
-        Input((None, 2)),
-        lambda x: tile(x, (2, 1)),
-        lambda x: _tiled(x, (2, 1)),
-        lambda x: x.tile((2, 1)),
-    ),
+    _tile_sample("columns", Input((None, 3)), (1, 2)),
+    _tile_sample("fewer numbers than axes", Input((None, 2, 3)), (3, 2)),
+    _tile_sample("more numbers than axes", Input((None,)), (2, 1, 3)),
+    _tile_sample("the batch", Input((None, 2)), (2, 1)),
     _sample(
         "tile, a scalar", BroadcastTo, Input(()), lambda x: tile(x, 3), lambda x: _tiled(x, (3,)), lambda x: x.tile(3)
     ),

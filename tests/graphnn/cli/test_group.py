@@ -1,8 +1,5 @@
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +11,8 @@ import graphnn as gn
 import graphnn.cli
 from graphnn.cli import main
 from graphnn.models import MODELS
+from python_process import printed_by, run_python
 
-ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = ["doctor", "plan", "show", "train"]
 Command = Callable[..., Result]
 
@@ -131,14 +128,7 @@ def test_interrupt(run: Command, failing: Callable[[BaseException], None]) -> No
 
 
 def test_narrow_encodings(tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "graphnn", "train", "--help"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = run_python("-m", "graphnn", "train", "--help", folder=tmp_path, PYTHONIOENCODING="latin-1")
 
     assert (result.returncode, result.stderr) == (0, "")
     assert "784 ? 100 ? 10" in result.stdout
@@ -155,14 +145,6 @@ except SystemExit:
     pass
 print(json.dumps(sorted(sys.modules)))
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    loaded = json.loads(printed_by("-c", script, folder=tmp_path).splitlines()[-1])
 
-    loaded = json.loads(result.stdout.splitlines()[-1])
     assert not {"numpy", "networkx", "rich", "matplotlib", "graphnn.ops"}.intersection(loaded)

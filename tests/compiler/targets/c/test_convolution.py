@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiled_kernels import aligned, blocks_of
 from graphnn.compiler.targets.c import convolution
 from graphnn.compiler.targets.c.convolution import print_conv2d, print_conv2d_data_gradient
 from graphnn.compiler.targets.c.convolution_geometry import Axis, Conv2dGeometry
@@ -180,20 +181,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], ctypes.
     return compiled
 
 
-def aligned(count: int, fill: float = np.nan) -> np.ndarray:
-    memory = np.full(count + 16, fill, np.float32)
-    start = -memory.ctypes.data // 4 % 16
-    return memory[start : start + count]
-
-
-def to_lanes(values: np.ndarray, lanes: int) -> np.ndarray:
-    """Blocks of examples as the kernels want them; what is left of the last one is NaN."""
-    blocks = -(-len(values) // lanes)
-    padded = np.full((blocks * lanes, *values.shape[1:]), np.nan, np.float32)
-    padded[: len(values)] = values
-    placed = aligned(padded.size)
-    placed[:] = np.moveaxis(padded.reshape(blocks, lanes, *values.shape[1:]), 1, -1).ravel()
-    return placed
+def unwritten(count: int) -> np.ndarray:
+    return aligned(count, fill=np.nan)
 
 
 def from_lanes(values: np.ndarray, shape: tuple[int, ...], lanes: int) -> np.ndarray:
@@ -258,7 +247,7 @@ each_geometry = pytest.mark.parametrize(
 def test_forward(library: Callable[[int], ctypes.CDLL], lanes: int, number: int) -> None:
     geometry = list(GEOMETRIES.values())[number]
     case = Case(geometry, lanes)
-    x, y = to_lanes(case.x, lanes), aligned(case.dy.size)
+    x, y = blocks_of(case.x, lanes), unwritten(case.dy.size)
     call(getattr(library(lanes), f"k{number}_y"), x, case.weight, y)
     shape, expected = case.dy.shape[1:], case.y()
     check(from_lanes(y, shape, lanes), expected)
@@ -280,14 +269,14 @@ def test_pooled(library: Callable[[int], ctypes.CDLL], lanes: int, number: int) 
     pooled = op.infer(spec(image.shape))
     expected = op.evaluate(pooled, image)
     positions = MaxPool2dIndices(*op.attributes).evaluate(pooled.with_dtype(dtypes.uint8), image)
-    y, indices = aligned(expected.size), np.zeros(expected.size, np.uint8)
-    x = to_lanes(case.x, lanes)
+    y, indices = unwritten(expected.size), np.zeros(expected.size, np.uint8)
+    x = blocks_of(case.x, lanes)
     call(getattr(library(lanes), f"k{number}_pool"), x, case.weight, case.bias, indices, y)
     found = from_lanes(y, expected.shape[1:], lanes)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
     check(np.nan_to_num(found), np.nan_to_num(expected))
     np.testing.assert_array_equal(from_lanes(indices, expected.shape[1:], lanes), positions)
-    without = aligned(expected.size)
+    without = unwritten(expected.size)
     call(getattr(library(lanes), f"k{number}_pool"), x, case.weight, case.bias, 0, without)
     np.testing.assert_array_equal(without, y)
 
@@ -296,8 +285,8 @@ def test_pooled(library: Callable[[int], ctypes.CDLL], lanes: int, number: int) 
 @each_geometry
 def test_data_gradient(library: Callable[[int], ctypes.CDLL], lanes: int, number: int) -> None:
     case = Case(list(GEOMETRIES.values())[number], lanes)
-    dx = aligned(case.x.size)
-    call(getattr(library(lanes), f"k{number}_back"), to_lanes(case.dy, lanes), case.weight, dx)
+    dx = unwritten(case.x.size)
+    call(getattr(library(lanes), f"k{number}_back"), blocks_of(case.dy, lanes), case.weight, dx)
     check(from_lanes(dx, case.x.shape[1:], lanes), case.dx())
 
 
@@ -307,11 +296,11 @@ def test_weight_gradient(library: Callable[[int], ctypes.CDLL], lanes: int, numb
     geometry = list(GEOMETRIES.values())[number]
     for valid in range(1, lanes + 1):
         case = Case(geometry, lanes + valid)
-        sums, dw = aligned(weight_gradient_accumulator_size(geometry, lanes)), aligned(case.weight.size)
-        x, dy = to_lanes(case.x, lanes), to_lanes(case.dy, lanes)
+        sums, dw = unwritten(weight_gradient_accumulator_size(geometry, lanes)), unwritten(case.weight.size)
+        x, dy = blocks_of(case.x, lanes), blocks_of(case.dy, lanes)
         call(getattr(library(lanes), f"k{number}"), x, dy, sums, dw, 2, valid)
         check(dw.reshape(case.weight.shape), case.dw())
-        again = aligned(case.weight.size)
+        again = unwritten(case.weight.size)
         call(getattr(library(lanes), f"k{number}"), x, dy, sums, again, 2, valid)
         np.testing.assert_array_equal(again, dw)
 
@@ -321,9 +310,9 @@ def test_weight_gradient(library: Callable[[int], ctypes.CDLL], lanes: int, numb
 def test_relu_propagates_nan_and_infinity(library: Callable[[int], ctypes.CDLL], lanes: int) -> None:
     number = list(GEOMETRIES).index("one of everything")
     values = np.array([np.nan, np.inf, -np.inf, -1.0] * (lanes // 4), np.float32)
-    y = aligned(lanes)
+    y = unwritten(lanes)
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
-    call(getattr(library(lanes), f"k{number}_act"), to_lanes(values.reshape(-1, 1), lanes), one, zero, y)
+    call(getattr(library(lanes), f"k{number}_act"), blocks_of(values.reshape(-1, 1), lanes), one, zero, y)
     np.testing.assert_array_equal(y, np.array([np.nan, np.inf, 0, 0] * (lanes // 4), np.float32))
 
 

@@ -1,4 +1,6 @@
-"""The machine that is a GPU, on a stand-in for CuPy that is late with everything, and on real GPUs by ``-m gpu``."""
+"""The machine that is a GPU, on a stand-in for CuPy that is late with everything."""
+
+from __future__ import annotations
 
 import ctypes
 import gc
@@ -12,28 +14,13 @@ import numpy as np
 import pytest
 
 from cuda_doubles import Card, CudaRuntimeError
+from cuda_programs import ADD, BROKEN
 from cudnn_doubles import CudnnDouble
 from graphnn.compiler.targets.c.build import BuildError
 from graphnn.compiler.targets.cuda.availability import GpuUnavailableError, describe
 from graphnn.compiler.targets.cuda.cupy_machine import OPTIONS, STAGE_BYTES, CupyMachine, machine
 from graphnn.compiler.targets.cuda.machine import Replay
 from graphnn.ops.errors import CompileError
-
-ADD = """
-/* kernel: add - Add */
-extern "C" __global__ void add(const float *x0, const float *x1, float *y0, int n)
-{
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < n)
-        y0[i] = x0[i] + x1[i];
-}
-/* kernel: count - Assign */
-extern "C" __global__ void count(int *y0, int n)
-{
-    if (threadIdx.x == 0)
-        y0[0] += n;
-}
-"""
 
 
 def floats(address: int, count: int) -> np.ndarray:
@@ -313,15 +300,6 @@ def test_memory_that_cannot_be_had(gpu: CupyMachine) -> None:
     assert gpu.pinned(0).size == 0
 
 
-BROKEN = """int device;
-/* kernel: k0_relu - Relu */
-int fine;
-/* kernel: k1_add - Add */
-extern "C" __global__ void k1_add(float *y0, int n) { y0[0] = nonsense; }
-/* kernel: k2_mul - Mul */
-"""
-
-
 @pytest.mark.parametrize(
     ("complaint", "message", "actual"),
     [
@@ -379,104 +357,3 @@ def test_without_a_gpu_the_error_says_what_is_missing() -> None:
     assert caught.value.expected
     assert caught.value.hint
     assert __file__ in caught.value.where
-
-
-@pytest.fixture(scope="module")
-def real() -> CupyMachine:
-    return machine()
-
-
-@pytest.mark.gpu
-class TestRealGpu:
-    def test_addition(self, real: CupyMachine) -> None:
-        kernel = real.compile(ADD, ["add"])["add"]
-        count = 3_000_001
-        memory = [real.allocate(4 * count) for _ in range(3)]
-        rng = np.random.default_rng(0)
-        x0, x1 = rng.standard_normal((2, count), np.float32)
-        got = np.empty(count, np.float32)
-        real.upload(memory[0].address, x0)
-        real.upload(memory[1].address, x1)
-
-        real.launch(kernel, (-(-count // 256), 1, 1), 256, [*(part.address for part in memory), count])
-        real.download(memory[2].address, got)
-
-        np.testing.assert_array_equal(got, x0 + x1)
-
-    def test_replay_counts_in_the_cards_memory(self, real: CupyMachine) -> None:
-        kernel = real.compile(ADD, ["count"])["count"]
-        memory = real.allocate(4)
-        seen = real.pinned(4).view(np.int32)
-        real.upload(memory.address, np.zeros(1, np.int32))
-
-        def work() -> None:
-            real.launch(kernel, (1, 1, 1), 32, [memory.address, 3])
-            real.launch(kernel, (1, 1, 1), 32, [memory.address, 4])
-            real.download_later(memory.address, seen)
-
-        replay = real.record([work])
-        for expected in (7, 14, 21):
-            replay()
-            real.synchronize()
-            assert seen == expected
-
-    def test_failed_recordings_leave_the_stream_usable(self, real: CupyMachine) -> None:
-        memory = real.allocate(4)
-        number = np.zeros(1, np.int32)
-        with pytest.raises(CompileError, match="can be recorded"):
-            real.record([lambda: real.upload(memory.address, number)])
-        with pytest.raises(real._runtime.CUDARuntimeError):
-            real.record([real._stream.synchronize])
-        real.upload(memory.address, number)
-        kernel = real.compile(ADD, ["count"])["count"]
-        real.record([lambda: real.launch(kernel, (1, 1, 1), 32, [memory.address, 2])])()
-        real.download(memory.address, number)
-        assert number == 2
-
-    def test_out_of_memory(self, real: CupyMachine) -> None:
-        free, whole = real.memory_bytes
-        assert 0 < free <= whole
-        with pytest.raises(MemoryError, match="bytes of memory of the GPU"):
-            real.allocate(2 * whole)
-        assert real.allocate(1000).address % 256 == 0
-
-    def test_memory_comes_back(self, real: CupyMachine) -> None:
-        before, _ = real.memory_bytes
-        memory = real.allocate(1 << 28)
-        assert real.memory_bytes[0] <= before - (1 << 28)
-        del memory
-        assert real.memory_bytes[0] >= before - (1 << 24)
-
-    def test_compile_error(self, real: CupyMachine) -> None:
-        with pytest.raises(BuildError) as caught:
-            real.compile(BROKEN, ["k1_add"])
-        assert caught.value.message == "NVRTC failed on kernel k1_add - Add"
-        assert caught.value.actual == 'line 5: error: identifier "nonsense" is undefined'
-
-    def test_missing_kernel(self, real: CupyMachine) -> None:
-        with pytest.raises(CompileError, match="has no kernel 'subtract'"):
-            real.compile(ADD, ["subtract"])
-
-    def test_timed(self, real: CupyMachine) -> None:
-        assert real.timed(lambda: None) >= 0
-
-    def test_threads_share_it(self, real: CupyMachine) -> None:
-        kernel = real.compile(ADD, ["count"])["count"]
-        memory = real.allocate(4)
-        number = np.zeros(1, np.int32)
-        real.upload(memory.address, number)
-
-        def work() -> None:
-            for _ in range(50):
-                real.record([lambda: real.launch(kernel, (1, 1, 1), 32, [memory.address, 1])])()
-
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        real.download(memory.address, number)
-        assert number == 200
-
-    def test_one_machine_a_card(self, real: CupyMachine) -> None:
-        assert machine() is machine(0) is real

@@ -7,19 +7,19 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from cuda_kernels import (
-    ARCHITECTURES,
     FLOATING,
     Case,
     Runner,
     case,
     check_with_nvcc,
     check_with_sanitizers,
+    for_each_architecture,
+    for_each_case,
     needs_emulator,
-    needs_nvcc,
     program,
+    runner_of,
 )
 from graphnn.compiler.targets.cuda.emulator.machine import EmulatorMachine
 from graphnn.compiler.targets.cuda.instance import Instance
@@ -147,13 +147,10 @@ CASES = [
 SOME = [*max_pool_cases(PADDED, "float32"), *avg_pool_cases(PADDED, "float32", 1e-6), *max_pool_cases(PLAIN, "float16")]
 
 
-@pytest.fixture(scope="module")
-def runner() -> Runner:
-    return Runner(CASES)
+runner = runner_of(CASES)
 
 
-@needs_emulator
-@pytest.mark.parametrize("number", range(len(CASES)), ids=[each.name for each in CASES])
+@for_each_case(CASES)
 def test_value(runner: Runner, number: int) -> None:
     runner.check(number, (1, BATCH))
 
@@ -172,7 +169,6 @@ def test_nothing_is_read_or_written_out_of_bounds(tmp_path: Path) -> None:
     check_with_sanitizers(__file__, "check_some", tmp_path)
 
 
-@needs_nvcc
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@for_each_architecture
 def test_nvcc_compiles_the_kernels(architecture: int, tmp_path: Path) -> None:
     check_with_nvcc(program([*SOME, *CASES[::9], *loop_cases()])[0], architecture, tmp_path)

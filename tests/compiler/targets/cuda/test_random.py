@@ -7,19 +7,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from cuda_kernels import (
-    ARCHITECTURES,
-    FLOATING,
-    Case,
-    Runner,
-    case,
-    check_with_nvcc,
-    needs_emulator,
-    needs_nvcc,
-    program,
-)
+from cuda_kernels import FLOATING, Case, Runner, case, check_with_nvcc, for_each_architecture, needs_emulator, program
 from graphnn.compiler.targets.cuda.rules.random import RULES
 from graphnn.ops import dtypes
 from graphnn.ops.random import Random, RandomNormal, RandomUniform
@@ -66,7 +55,6 @@ def test_the_numbers_of_an_example_do_not_depend_on_the_batch() -> None:
         np.testing.assert_array_equal(small, large[:2])
 
 
-@needs_nvcc
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@for_each_architecture
 def test_nvcc_compiles_the_kernels(architecture: int, tmp_path: Path) -> None:
     check_with_nvcc(program([*UNIFORM[::5], *NORMAL[::5]])[0], architecture, tmp_path)

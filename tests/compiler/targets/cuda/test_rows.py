@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 from cuda_kernels import (
-    ARCHITECTURES,
     FLOATING,
     Case,
     Runner,
     case,
     check_with_nvcc,
     check_with_sanitizers,
+    for_each_architecture,
+    for_each_case,
     needs_emulator,
-    needs_nvcc,
     program,
+    runner_of,
 )
 from graphnn.compiler.targets.cuda.emulator.machine import EmulatorMachine
 from graphnn.compiler.targets.cuda.rules.rows import RULES, losses_and_softmax
@@ -117,19 +118,15 @@ SHORT = [*softmax_cases(), *loss_cases()]
 LONG = list(long_cases())
 
 
-@pytest.fixture(scope="module")
-def runner() -> Runner:
-    return Runner([*SHORT, *LONG])
+runner = runner_of([*SHORT, *LONG])
 
 
-@needs_emulator
-@pytest.mark.parametrize("number", range(len(SHORT)), ids=[each.name for each in SHORT])
+@for_each_case(SHORT)
 def test_value(runner: Runner, number: int) -> None:
     runner.check(number, (1, 4, BATCH))
 
 
-@needs_emulator
-@pytest.mark.parametrize("number", range(len(LONG)), ids=[each.name for each in LONG])
+@for_each_case(LONG)
 def test_long_lines(runner: Runner, number: int) -> None:
     runner.check(len(SHORT) + number, (BATCH,))
 
@@ -169,7 +166,6 @@ def test_nothing_is_read_or_written_out_of_bounds(tmp_path: Path) -> None:
     check_with_sanitizers(__file__, "check_some", tmp_path)
 
 
-@needs_nvcc
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@for_each_architecture
 def test_nvcc_compiles_the_kernels(architecture: int, tmp_path: Path) -> None:
     check_with_nvcc(program([*SHORT[::5], *LONG])[0], architecture, tmp_path)
