@@ -73,7 +73,7 @@ def choose_cudnn(unit: Unit, machine: Machine, max_batch: int, precision: str) -
     precision : {"float32", "tf32"}
         What float32 may be multiplied in.
     """
-    if len(unit.anchors) != 1 or not isinstance(unit.anchors[0].op, Convolution):
+    if len(unit.anchors) != 1 or not isinstance(unit.anchors[0].op, Convolution) or unit.before:
         return None
     cudnn = machine.cudnn
     if cudnn is None:

@@ -152,7 +152,7 @@ def kernels_of(unit: Unit, max_batch: int, precision: str, views: Sequence[View]
     if isinstance(anchor.op, Reduction):
         return reduction_kernels(anchor, max_batch)
     if isinstance(anchor.op, PRODUCTS):
-        return product_kernels(anchor, max_batch, precision, views)
+        return product_kernels(anchor, max_batch, precision, views, *unit.before)
     if unit.before:
         pooled = pooled_convolution(unit.before[-1], unit.anchors, max_batch, precision)
         assert pooled is not None

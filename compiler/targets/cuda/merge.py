@@ -1,14 +1,15 @@
 """Join units that run as one kernel: a launch costs more than the arithmetic of most of them.
 
-Before: a max-pool and its positions; the convolution that it reads; a loss and the softmax of its gradient; what is
-done with their results, element by element; for each variable an optimiser's new velocity, its assign and the weight's
-update.
+Before: a max-pool and its positions; the convolution that it reads; its gradient and the weight's gradient that reads
+that; a loss and the softmax of its gradient; what is done with their results, element by element; for each variable an
+optimiser's new velocity, its assign and the weight's update.
 After: one kernel for each pair and its epilogue; one for all updates of a step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import networkx
 
@@ -17,8 +18,8 @@ from graphnn.compiler.targets.cuda.bodies import leaves
 from graphnn.compiler.targets.cuda.rules import MOST_POINTERS, paired
 from graphnn.compiler.targets.cuda.rules.products import pooled_convolution
 from graphnn.compiler.targets.cuda.units import Unit, readers_of, value_behind, written_variables
-from graphnn.ops.conv import Conv2d
-from graphnn.ops.max_pool import MaxPool2d
+from graphnn.ops.conv import Conv2d, Conv2dWeightGradient
+from graphnn.ops.max_pool import MaxPool2d, MaxPool2dGradient
 from graphnn.ops.node import Node
 from graphnn.ops.shape import Reshape
 from graphnn.ops.slicing import Concat
@@ -39,6 +40,7 @@ def merge_units(
     graph = _dependencies(units, schedule)
     _merge_pairs(units, graph)
     _merge_pools(graph, schedule, max_batch, precision)
+    _merge_pool_gradients(graph, schedule)
     _merge_epilogues(graph, schedule, writes_last)
     _merge_updates(list(graph), graph, schedule, position)
     return graph
@@ -63,20 +65,34 @@ def _merge_pairs(units: Sequence[Unit], graph: networkx.DiGraph[Unit]) -> None:
 
 def _merge_pools(graph: networkx.DiGraph[Unit], schedule: Schedule, max_batch: int, precision: str) -> None:
     """Join a convolution and the max-pool that alone reads it, where one kernel does both faster than two."""
-    fetched = {value_behind(node) for node in schedule.subgraph.fetches}
-    for unit in [unit for unit in graph if unit.anchors and isinstance(unit.anchors[-1].op, MaxPool2d)]:
-        convolution = unit.anchors[-1].inputs[0]
-        made = next((other for other in graph.predecessors(unit) if other.nodes == (convolution,)), None)
-        if made is None or not isinstance(convolution.op, Conv2d) or convolution in fetched:
-            continue
-        others = [other for other in graph.successors(made) if other is not unit]
-        if any(value_behind(given) is convolution for other in others for given in other.values_read):
-            continue
-        if unit.nodes != unit.anchors or any(networkx.has_path(graph, other, unit) for other in others):
-            continue
-        if pooled_convolution(convolution, unit.anchors, max_batch, precision) is not None:
-            joined = Unit("anchored", (convolution, *unit.nodes), unit.outputs, unit.anchors)
-            _replace(graph, (made, unit), joined)
+    for unit in [unit for unit in graph if unit.nodes == unit.anchors and isinstance(unit.anchors[-1].op, MaxPool2d)]:
+        (convolution,) = unit.anchors[-1].inputs
+        made = _made_for(unit, convolution, graph, schedule)
+        if (
+            made is not None
+            and isinstance(convolution.op, Conv2d)
+            and pooled_convolution(convolution, unit.anchors, max_batch, precision) is not None
+        ):
+            _replace(graph, (made, unit), replace(unit, nodes=(convolution, *unit.nodes)))
+
+
+def _merge_pool_gradients(graph: networkx.DiGraph[Unit], schedule: Schedule) -> None:
+    """Join a max-pool's gradient with the weight's gradient that alone reads it: that of a network's first layer."""
+    for unit in [unit for unit in graph if unit.anchors and isinstance(unit.anchors[-1].op, Conv2dWeightGradient)]:
+        slopes = unit.anchors[-1].inputs[1]
+        made = _made_for(unit, slopes, graph, schedule)
+        if made is not None and isinstance(slopes.op, MaxPool2dGradient) and slopes.op.is_tiling:
+            _replace(graph, (made, unit), replace(unit, nodes=(slopes, *unit.nodes)))
+
+
+def _made_for(unit: Unit, node: Node, graph: networkx.DiGraph[Unit], schedule: Schedule) -> Unit | None:
+    """Return the unit that computes a node and nothing else, for this unit alone; None if there is none."""
+    made = next((other for other in graph.predecessors(unit) if other.nodes == (node,)), None)
+    if made is None or any(value_behind(fetch) is node for fetch in schedule.subgraph.fetches):
+        return None
+    others = [other for other in graph.successors(made) if other is not unit]
+    read = any(value_behind(given) is node for other in others for given in other.values_read)
+    return None if read or any(networkx.has_path(graph, other, unit) for other in others) else made
 
 
 def _merge_epilogues(graph: networkx.DiGraph[Unit], schedule: Schedule, writes_last: bool) -> None:

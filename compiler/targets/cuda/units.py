@@ -2,7 +2,8 @@
 
 A unit is either *pointwise* (each element of its results from elements at the same place), or has an *anchor*: the one
 node that needs more than that (a product, a reduction, a pool). Pointwise nodes before a reduction are computed as it
-reads; those after an anchor as its result is stored. A convolution can be computed before its max-pool, in registers.
+reads; those after an anchor as its result is stored. A convolution can be computed before its max-pool, in registers,
+and a max-pool's gradient as the gradient of a weight reads it.
 """
 
 from __future__ import annotations
@@ -73,13 +74,13 @@ class Unit:
 
     @property
     def before(self) -> tuple[Node, ...]:
-        """Nodes that lead to the anchors: pointwise ones to a reduction, a convolution to its max-pool."""
+        """Nodes that lead to the anchors: pointwise ones to a reduction, a convolution to its max-pool and back."""
         leading = _leading_to(self.anchors, self.nodes)
         return tuple(node for node in self.nodes if node in leading and node not in self.anchors)
 
     @property
     def operands(self) -> tuple[Node, ...]:
-        """What kernels of anchors other than reductions read: their inputs, or what such inside the unit are made of."""
+        """What kernels of anchors other than reductions read: inputs, or what inputs inside the unit are made of."""
         before = self.before
 
         def spread(nodes: Sequence[Node]) -> tuple[Node, ...]:

@@ -4,7 +4,7 @@
    ones while it multiplies. Rows, columns and terms beyond the last count as 0. Sums are taken in a fixed order.
 
      THREADS                threads of a block
-     GEMM_M, GEMM_N, GEMM_K numbers of rows, columns and terms; may be expressions in n
+     GEMM_M, GEMM_N, GEMM_K numbers of rows, columns and terms; may be expressions in n, the last one also in z
      GEMM_BATCHES           number of products, z; may be an expression in n
      EACH_Z                 how many pairs (z, split) one blockIdx.z takes, one after the other
      ROWS_ALONG_Y           1: blockIdx.y counts tiles of rows and blockIdx.x those of columns; 0: the other way round
@@ -14,6 +14,7 @@
      SPLITS                 parts of the terms for different blocks. Above 1, the sums of a part go to the workspace w0,
                             element split · OUTPUT_COUNT + OUTPUT_INDEX, and split_sum.cu adds them
      OUTPUT_INDEX(z, m, j)  row-major linear index of a result
+     OUTPUT_EXISTS(z, m, j) optional: whether there is such a result; all if not defined
      OUTPUT_COUNT           number of results; only read where SPLITS is above 1
      OUTPUT_ALONG_M         1: neighbouring rows, not columns, are neighbours in the output
      SUM, RESULT            type of the sums, and the type that STORE takes
@@ -301,6 +302,9 @@ GN_DEVICE void sum_products(PARAMETERS, int z, INDEX first_m, INDEX first_j, IND
 GN_DEVICE void finish(PARAMETERS, int z, int split, INDEX m, INDEX j, SUM sum)
 {
     if (m >= GEMM_M || j >= GEMM_N) return;
+#ifdef OUTPUT_EXISTS
+    if (!(OUTPUT_EXISTS(z, m, j))) return;
+#endif
 #if SPLITS > 1
     w0[split * (INDEX)(OUTPUT_COUNT) + OUTPUT_INDEX(z, m, j)] = sum;
 #else
@@ -319,12 +323,11 @@ GN_KERNEL(BOUNDS) NAME(PARAMETERS)
     GN_SHARED(Word, memory, SHARED);
     const INDEX first_m = (INDEX)(ROWS_ALONG_Y ? blockIdx.y : blockIdx.x) * TILE_M;
     const INDEX first_j = (INDEX)(ROWS_ALONG_Y ? blockIdx.x : blockIdx.y) * TILE_N;
-    const INDEX steps = ((INDEX)(GEMM_K) + TILE_K - 1) / TILE_K;
     for (int each = 0; each < EACH_Z; each++) {
         const int turn = (int)blockIdx.z * EACH_Z + each;
         if (turn >= GEMM_BATCHES * SPLITS) return;
         const int z = turn / SPLITS, split = turn % SPLITS;
-        const INDEX extra = steps % SPLITS;
+        const INDEX steps = ((INDEX)(GEMM_K) + TILE_K - 1) / TILE_K, extra = steps % SPLITS;
         const INDEX begin = steps / SPLITS * split + (split < extra ? split : extra);
         const INDEX end = begin + steps / SPLITS + (split < extra);
 

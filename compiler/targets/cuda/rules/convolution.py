@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from graphnn.compiler.targets.cuda.rules.gemm import Operand, Product, place
+from graphnn.compiler.targets.cuda.rules.gemm import Operand, Product, Uneven, place
+from graphnn.compiler.targets.cuda.rules.phases import PhasedAxis, Phases
 from graphnn.ops.conv import Conv2dDataGradient, Conv2dWeightGradient, Convolution
 from graphnn.ops.dtypes import DType
+from graphnn.ops.max_pool import MaxPool2dGradient
 from graphnn.ops.node import Node
 from graphnn.ops.spec import Extent, TensorSpec
 from graphnn.ops.window import Pair
@@ -81,6 +83,16 @@ class Sizes:
         """Places of a kernel."""
         return prod(self.kernel)
 
+    def phases(self) -> Phases:
+        """Return the phases of x that strides make."""
+        y, x = (
+            PhasedAxis(*each)
+            for each in zip(
+                self.size, self.positions, self.kernel, self.stride, self.dilation, self.before, strict=True
+            )
+        )
+        return Phases(y, x, self.groups, self.outputs)
+
     def leaves(self, axis: int, positions: int) -> bool:
         """Whether so many positions along an axis meet places outside of x."""
         last = (positions - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] - self.before[axis]
@@ -108,12 +120,16 @@ def _spatial(spec: TensorSpec) -> Pair:
     return height, width
 
 
-def convolution_product(node: Node, precision: str) -> Product:
-    """Return a convolution, or the gradient of one by its images or its weight, as a product."""
+def convolution_product(node: Node, precision: str, unpooled: Node | None = None) -> Product:
+    """Return a convolution, or the gradient of one by its images or its weight, as a product.
+
+    Where a weight's gradient reads the gradient of a max-pool, `unpooled`, it can read what that is made of instead.
+    """
     sizes = Sizes.of(node)
     match node.op:
         case Conv2dWeightGradient():
-            return _weight_gradient(sizes, node.dtype, precision)
+            slopes = _stored_slopes(sizes) if unpooled is None else _pooled_slopes(sizes, unpooled)
+            return _weight_gradient(sizes, slopes, node.dtype, precision)
         case Conv2dDataGradient() if sizes.stride == (1, 1):
             sizes = sizes.backwards()
             weight = _turned_weight(sizes)
@@ -135,17 +151,15 @@ def convolution_product(node: Node, precision: str) -> Product:
     )
 
 
-def _weight_gradient(sizes: Sizes, dtype: DType, precision: str) -> Product:
+def _weight_gradient(sizes: Sizes, slopes: Operand, dtype: DType, precision: str) -> Product:
     """Rows are the channels of y, columns the places of the weight of one, terms all pixels of y."""
-    pixels, columns = prod(sizes.positions), sizes.channels * sizes.taps
-    dy_channel = place(f"(z * {sizes.outputs} + i) * {pixels}")
-    dy_pixel = place(f"k / {pixels} * {sizes.groups * sizes.outputs * pixels} + k % {pixels}")
+    columns = sizes.channels * sizes.taps
     return Product(
         batches=sizes.groups,
         m=sizes.outputs,
         n=columns,
-        k=sizes.images * pixels,
-        a=Operand(dy_channel, dy_pixel, "x1", True),
+        k=sizes.images * prod(sizes.positions),
+        a=slopes,
         b=Operand(_tap(sizes, "i"), _pixel(sizes, "k"), "x0", True, inside=_inside(sizes)),
         output_index=f"(z * {sizes.outputs} + {{m}}) * {columns} + {{j}}",
         output_along_m=False,
@@ -154,39 +168,78 @@ def _weight_gradient(sizes: Sizes, dtype: DType, precision: str) -> Product:
     )
 
 
-def _strided_data_gradient(sizes: Sizes, dtype: DType, precision: str) -> Product:
-    """Rows are pixels of x, terms the places of its kernels: most of them belong to no pixel of dy."""
-    pixels, (height, width) = prod(sizes.positions), sizes.positions
-    image, i, j = _coordinates("i", sizes.size)
-    start = f"({image} * {sizes.groups} + z) * {sizes.outputs * pixels}"
-    channel, p, q = _coordinates("k", sizes.kernel)
-    y, x = "(line.y - term.y)", "(line.x - term.x)"
-    (down, right), (top, left), (step_y, step_x) = sizes.dilation, sizes.before, sizes.stride
-    inside = (
-        f"{y} >= 0 && {y} % {step_y} == 0 && {y} / {step_y} < {height} && "
-        f"{x} >= 0 && {x} % {step_x} == 0 && {x} / {step_x} < {width}"
+def _stored_slopes(sizes: Sizes) -> Operand:
+    """Return dy as it lies in memory: lines are channels of y, terms pixels of y."""
+    pixels = prod(sizes.positions)
+    pixel = place(f"k / {pixels} * {sizes.groups * sizes.outputs * pixels} + k % {pixels}")
+    return Operand(place(f"(z * {sizes.outputs} + i) * {pixels}"), pixel, "x1", True)
+
+
+def _pooled_slopes(sizes: Sizes, unpooled: Node) -> Operand:
+    """Return dy as a max-pool's gradient makes it: what flows into a window, at the position that won, 0 elsewhere."""
+    op = unpooled.op
+    assert isinstance(op, MaxPool2dGradient)
+    assert op.is_tiling
+    height, width = _spatial(unpooled.inputs[0].spec)
+    (rows, columns), windows = op.kernel, height * width
+    image, i, j = _coordinates("k", sizes.positions)
+    window = f"{image} * {sizes.groups * sizes.outputs * windows} + {i} / {rows} * {width} + {j} / {columns}"
+    left_over = sizes.positions != (height * rows, width * columns)
+    met = f"{i} < {height * rows} && {j} < {width * columns}" if left_over else "1"
+    return Operand(
+        place(f"(z * {sizes.outputs} + i) * {windows}"),
+        place(window, f"{i} % {rows} * {columns} + {j} % {columns}", met),
+        "x1",
+        True,
+        inside=f"{'term.x && ' if left_over else ''}x2[line.offset + term.offset] == term.y",
     )
+
+
+def _strided_data_gradient(sizes: Sizes, dtype: DType, precision: str) -> Product:
+    """Products are phases of x (see `phases`) and groups; rows are the pixels of one phase, terms what these meet."""
+    phases = sizes.phases()
+    down, right, terms = phases.y, phases.x, phases.terms
+    places, taps = prod(sizes.positions), sizes.taps
+    image, i, j = _coordinates("i", (down.pixels, right.pixels))
+    y, x = f"({i} + MET_Y(z))", f"({j} + MET_X(z))"
+    up, left = f"TAP_Y(z, k) * {down.shift}", f"TAP_X(z, k) * {right.shift}"
+    start, width = f"({image} * {sizes.groups} + GROUP(z)) * {sizes.outputs * places}", sizes.positions[1]
     dy = Operand(
-        place(start, f"{i} + {top}", f"{j} + {left}"),
-        place(f"{channel} * {pixels}", f"{p} * {down}", f"{q} * {right}"),
+        place(f"{start} + {y} * {width} + {x}", y, x),
+        place(f"OUTPUT_CHANNEL(z, k) * {places} - {up} * {width} - {left}", f"-{up}", f"-{left}"),
         "x0",
         False,
-        offset=f"line.offset + term.offset + {y} / {step_y} * {width} + {x} / {step_x}",
-        inside=inside,
+        inside=_both_below(sizes.positions, (down.leaves, right.leaves)),
     )
-    per_output = sizes.channels * sizes.taps
-    weight_term = f"(z * {sizes.outputs} + k / {sizes.taps}) * {per_output} + k % {sizes.taps}"
+    p, q = f"FIRST_TAP_Y(z) + TAP_Y(z, k) * {down.step}", f"FIRST_TAP_X(z) + TAP_X(z, k) * {right.step}"
+    output = f"(GROUP(z) * {sizes.outputs} + OUTPUT_CHANNEL(z, k)) * {sizes.channels * taps}"
+    weight = place(f"{output} + ({p}) * {sizes.kernel[1]} + {q}")
+    image, i, j = _coordinates("{m}", (down.pixels, right.pixels))
+    row, column = f"({i} * {down.stride} + FIRST_Y(z))", f"({j} * {right.stride} + FIRST_X(z))"
+    height, width = sizes.size
+    channel = f"({image} * {sizes.groups} + GROUP(z)) * {sizes.channels} + {{j}}"
     return Product(
-        batches=sizes.groups,
-        m=sizes.images * prod(sizes.size),
+        batches=sizes.groups * len(terms),
+        m=sizes.images * (down.pixels * right.pixels),
         n=sizes.channels,
-        k=sizes.outputs * sizes.taps,
+        k=phases.mean_terms,
         a=dy,
-        b=Operand(place(f"i * {sizes.taps}"), place(weight_term), "x1", True),
-        output_index=_image_index(sizes.groups, sizes.channels, sizes.size),
+        b=Operand(place(f"i * {taps}"), weight, "x1", max(terms) > sizes.outputs),
+        output_index=f"({channel}) * {height * width} + {row} * {width} + {column}",
         output_along_m=True,
         dtype=dtype,
         precision=precision,
+        uneven=Uneven(
+            terms=f"({sizes.outputs} * TAPS_Y(z) * TAPS_X(z))",
+            empty=sizes.groups * terms.count(0),
+            exists=" && ".join(
+                f"{index} < {size}"
+                for index, axis, size in ((row, down, height), (column, right, width))
+                if not axis.is_even
+            ),
+            results=sizes.images * (sizes.groups * sizes.channels * height * width),
+            macros=phases.macros(),
+        ),
     )
 
 
@@ -218,12 +271,14 @@ def _tap(sizes: Sizes, index: str) -> str:
 
 def _inside(sizes: Sizes) -> str:
     """Return when both meet inside of x; empty if they always do."""
-    checks = [
-        f"(unsigned)(line.{axis} + term.{axis}) < {size}"
-        for number, (axis, size) in enumerate(zip("yx", sizes.size, strict=True))
-        if sizes.leaves(number, sizes.positions[number])
-    ]
-    return " && ".join(checks)
+    height, width = sizes.positions
+    return _both_below(sizes.size, (sizes.leaves(0, height), sizes.leaves(1, width)))
+
+
+def _both_below(size: Pair, leaves: tuple[bool, bool]) -> str:
+    """Return when a line and a term meet inside of images, by whether they ever leave these along each axis."""
+    axes = zip("yx", size, leaves, strict=True)
+    return " && ".join(f"(unsigned)(line.{axis} + term.{axis}) < {extent}" for axis, extent, may in axes if may)
 
 
 def _weight(sizes: Sizes) -> Operand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -32,17 +33,15 @@ class Operand:
         The parameter that is read.
     along_k : bool
         Whether neighbouring terms, rather than lines, are neighbours in memory.
-    offset : str
-        Where the element lies, an expression of the places ``line`` and ``term``.
     inside : str
-        When there is an element; it counts as 0 otherwise. Empty: always.
+        When there is an element, an expression of the places ``line`` and ``term``; it counts as 0 otherwise. Empty:
+        always.
     """
 
     line: str
     term: str
     source: str
     along_k: bool
-    offset: str = "line.offset + term.offset"
     inside: str = ""
 
 
@@ -58,13 +57,39 @@ def place(offset: str, y: str = "0", x: str = "0") -> str:
 
 
 @dataclass(frozen=True)
+class Uneven:
+    """In what products of one kernel differ.
+
+    Attributes
+    ----------
+    terms : str
+        Number of terms of the product ``z``.
+    empty : int
+        How many products have none; their results are 0.
+    exists : str
+        When there is a result, an expression of ``z``, ``{m}`` and ``{j}``, for `str.format`. Empty: always.
+    results : int or Dim
+        How many there are.
+    macros : mapping of str to str
+        What the expressions of this and of the product use.
+    """
+
+    terms: str
+    empty: int
+    exists: str
+    results: Extent
+    macros: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Product:
     """A product as `gemm.cu` understands it.
 
     Attributes
     ----------
     batches, m, n, k : int or Dim
-        Number of products; rows, columns and terms of each.
+        Number of products; rows, columns and terms of each. Where products are uneven: rows of the largest, terms of an
+        average one that has any.
     a, b : Operand
         What is multiplied.
     output_index : str
@@ -75,6 +100,8 @@ class Product:
         Of all three.
     precision : {"float32", "tf32"}
         What float32 may be multiplied in.
+    uneven : Uneven or None
+        In what the products differ.
     """
 
     batches: Extent
@@ -87,10 +114,13 @@ class Product:
     output_along_m: bool
     dtype: DType
     precision: str
+    uneven: Uneven | None = None
 
     @cached_property
     def count(self) -> Extent | None:
         """Number of results; None where that would be the batch size squared."""
+        if self.uneven is not None:
+            return self.uneven.results
         try:
             return product((self.batches, self.m, self.n))
         except ShapeError:
@@ -107,7 +137,9 @@ class Product:
         """Return the sizes at the largest batch."""
         batches, m, n, k = (bind_extent(extent, max_batch) for extent in (self.batches, self.m, self.n, self.k))
         itemsize = 8 if self.dtype.itemsize == 8 else 4
-        return Work(batches, m, n, k, itemsize, 2 if self.mma >= 2 else 1, self.mma > 0, self.count is not None)
+        empty = 0 if self.uneven is None else self.uneven.empty
+        may_split = self.count is not None and empty == 0  # splits would keep sums of empty products, too
+        return Work(batches - empty, m, n, k, itemsize, 2 if self.mma >= 2 else 1, self.mma > 0, may_split)
 
     def instances(self, max_batch: int) -> list[Instance]:
         """Return the kernels: one, or two where blocks share the terms of a result."""
@@ -121,9 +153,15 @@ class Product:
 
     def turned(self) -> Product:
         """Return the same with rows and columns in each other's place."""
-        index = self.output_index.format(m="{j}", j="{m}")
         return replace(
-            self, m=self.n, n=self.m, a=self.b, b=self.a, output_index=index, output_along_m=not self.output_along_m
+            self,
+            m=self.n,
+            n=self.m,
+            a=self.b,
+            b=self.a,
+            output_index=_turned(self.output_index),
+            output_along_m=not self.output_along_m,
+            uneven=self.uneven and replace(self.uneven, exists=_turned(self.uneven.exists)),
         )
 
     def tiled(self, tile: Tile, splits: int, max_batch: int) -> list[Instance]:
@@ -135,13 +173,13 @@ class Product:
         turns = self.batches * splits
         each = max(1, -(-bind_extent(turns, max_batch) // LARGEST_GRID))
         across = (columns, rows) if rows_along_y else (rows, columns)
-        workspace = work.batches * work.m * work.n * splits * work.itemsize if splits > 1 else 0
+        workspace = splits * self._results(max_batch) * work.itemsize if splits > 1 else 0
         inner = "WARP" if work.tensor_cores else "THREAD"
         sizes = {
             "GEMM_BATCHES": extent_text(self.batches),
             "GEMM_M": extent_text(self.m),
             "GEMM_N": extent_text(self.n),
-            "GEMM_K": extent_text(self.k),
+            "GEMM_K": extent_text(self.k) if self.uneven is None else self.uneven.terms,
             "EACH_Z": str(each),
             "ROWS_ALONG_Y": str(int(rows_along_y)),
             "TILE_M": str(tile.m),
@@ -154,12 +192,17 @@ class Product:
             "THREADS": str(threads),
             "MMA": str(self.mma),
         }
-        defines = {**sizes, **self._reading("A", self.a), **self._reading("B", self.b), **self._writing()}
+        macros = {} if self.uneven is None else self.uneven.macros
+        defines = {**macros, **sizes, **self._reading("A", self.a), **self._reading("B", self.b), **self._writing()}
         gemm = Instance("gemm.cu", defines, (*across, Blocks(turns, each)), threads, workspace)
         return [gemm] if splits == 1 else [gemm, self._split_sum(splits, workspace)]
 
+    def _results(self, max_batch: int) -> int:
+        assert self.count is not None
+        return bind_extent(self.count, max_batch)
+
     def _reading(self, letter: str, operand: Operand) -> dict[str, str]:
-        place = f"{operand.source}[{operand.offset}]"
+        place = f"{operand.source}[line.offset + term.offset]"
         value = place if self.mma >= 2 else f"(SUM)({loaded(place, self.dtype)})"
         return {
             f"{letter}_LINE(z, i)": operand.line,
@@ -169,8 +212,10 @@ class Product:
         }
 
     def _writing(self) -> dict[str, str]:
+        exists = "" if self.uneven is None else self.uneven.exists
         return {
             "OUTPUT_INDEX(z, m, j)": self.output_index.format(m="m", j="j"),
+            **({"OUTPUT_EXISTS(z, m, j)": exists.format(m="m", j="j")} if exists else {}),
             "OUTPUT_COUNT": "0" if self.count is None else extent_text(self.count),
             "OUTPUT_ALONG_M": str(int(self.output_along_m)),
             **result_types(self.dtype),
@@ -189,6 +234,11 @@ class Product:
         }
         grid = (Blocks(self.count, threads // slices), Blocks(1), Blocks(1))
         return Instance("split_sum.cu", defines, grid, threads, workspace)
+
+
+def _turned(expression: str) -> str:
+    """Return an expression of rows and columns with these in each other's place."""
+    return expression.format(m="{j}", j="{m}")
 
 
 def result_types(dtype: DType) -> dict[str, str]:

@@ -36,7 +36,9 @@ def can_multiply(node: Node) -> bool:
     return True
 
 
-def product_kernels(node: Node, max_batch: int, precision: str, views: Sequence[View] = ()) -> list[Instance]:
+def product_kernels(
+    node: Node, max_batch: int, precision: str, views: Sequence[View] = (), unpooled: Node | None = None
+) -> list[Instance]:
     """Return the kernels that compute a product, one after the other.
 
     Parameters
@@ -49,7 +51,11 @@ def product_kernels(node: Node, max_batch: int, precision: str, views: Sequence[
         What float32 may be multiplied in.
     views : sequence of View
         Where the inputs of a matrix product lie; without, they count as row-major.
+    unpooled : Node, optional
+        The gradient of a max-pool that a weight's gradient reads not from memory but from what it is made of.
     """
+    if unpooled is not None:
+        return convolution_product(node, precision, unpooled).instances(max_batch)
     by_product = product_of(node, precision, tuple(view.strides for view in views))
     direct = None if isinstance(node.op, MatMul) else DirectConvolution.of(node)
     if direct is not None:

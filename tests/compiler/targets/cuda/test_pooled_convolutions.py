@@ -1,4 +1,4 @@
-"""A convolution whose max-pool takes its values from registers."""
+"""A convolution whose max-pool takes its values from registers, and whose weight's gradient reads what pools keep."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ class Case:
     dtype: str = "float32"
     options: dict[str, Any] = field(default_factory=dict)
 
-    def build(self, training: bool = True) -> Nodes:
-        """Return the pool, and its gradients by both inputs of the convolution where they are wanted."""
+    def build(self, by_image: bool = True, by_weight: bool = True) -> Nodes:
+        """Return the pool and its gradients by the inputs of the convolution, as wanted."""
         groups = self.options.get("groups", 1)
         x = gn.placeholder("x", (None, self.channels, *self.size), self.dtype)
         drawn = np.random.default_rng(5).standard_normal((self.outputs, self.channels // groups, *self.kernel))
         weight = gn.variable("weight", drawn.astype(self.dtype))
         y = ops.max_pool2d(ops.conv2d(x, weight, **self.options), self.pool)
-        return [y, *(gn.gradients(ops.tanh(y).sum(), [x, weight]) if training else [])], []
+        wanted = [node for node, is_wanted in ((x, by_image), (weight, by_weight)) if is_wanted]
+        return [y, *(gn.gradients(ops.tanh(y).sum(), wanted) if wanted else [])], []
 
 
 CASES = {
@@ -69,8 +70,48 @@ def test_values_positions_and_gradients(case: Case, device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_weight_gradient_reads_what_the_pool_kept(case: Case, device: str) -> None:
+    steps = labels(check(lambda: case.build(by_image=False), device, (3, 1)))
+    assert "max_pool2d_gradient conv2d_weight_gradient" in steps
+    steps = labels(check(case.build, device, (2,)))
+    assert "max_pool2d_gradient" in steps  # which two read
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_many_pixels_are_shared_among_blocks(precision: str, device: str) -> None:
+    """Terms of more than one step of a tile, and more than one split of them."""
+    case = Case(size=(29, 31), channels=3, outputs=6, kernel=(5, 5), options={"padding": 2})
+
+    def slopes_on(device: str, **options: str) -> np.ndarray:
+        with gn.Graph():
+            (_, slopes), _ = case.build(by_image=False)
+            executor = gn.Executor([slopes], device=device, max_batch=5, **options)  # type: ignore[arg-type]  # as given
+        if device != "numpy":
+            assert "max_pool2d_gradient conv2d_weight_gradient" in labels(executor)
+        (x,) = executor.plan.feeds
+        image = np.random.default_rng(2).standard_normal((5, 3, 29, 31)).astype(np.float32)
+        (value,) = executor.run({x: image})
+        return value
+
+    expected, found = slopes_on("numpy"), slopes_on(device, precision=precision)
+    np.testing.assert_allclose(
+        found, expected, rtol=0, atol=(2e-5 if precision == "float32" else 2e-3) * abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_positions_of_large_windows_are_integers_of_32_bits(device: str) -> None:
+    case = Case(size=(20, 37), channels=1, outputs=2, pool=(17, 16))
+    assert "max_pool2d_gradient conv2d_weight_gradient" in labels(
+        check(lambda: case.build(by_image=False), device, (2,))
+    )
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_without_gradients_no_position_is_kept(device: str) -> None:
-    assert labels(check(lambda: Case().build(training=False), device)) == ["conv2d max_pool2d"]
+    assert labels(check(lambda: Case().build(by_image=False, by_weight=False), device)) == ["conv2d max_pool2d"]
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -17,8 +17,8 @@ from cuda_kernels import (
     case,
     check_with_nvcc,
     check_with_sanitizers,
+    for_each_architecture,
     needs_emulator,
-    needs_nvcc,
     program,
 )
 from graphnn.compiler.plan.form import View
@@ -302,8 +302,7 @@ def test_no_access_outside(tmp_path: Path) -> None:
     check_with_sanitizers(__file__, "check_memory", tmp_path)
 
 
-@needs_nvcc
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@for_each_architecture
 def test_nvcc_takes_the_kernels(architecture: int, tmp_path: Path) -> None:
     number = ARCHITECTURES.index(architecture)
     tiles = [*tile_cases()][number :: len(ARCHITECTURES)]  # each for one of them: all would take long
