@@ -1,4 +1,4 @@
-/* Functions of one number, or two, that have no instruction of their own.
+/* Functions of one number, or two, that have no instruction of their own; shared_math.h has those that CUDA has, too.
 
    Those of float have neither branches nor calls, so that a loop over neighbouring numbers becomes vector instructions;
    what is left of a division (gn_fmodf and what needs it) is the exception, since its exact value takes a loop. They are
@@ -11,16 +11,16 @@
 #include <stdint.h>
 
 /* Always inlined: a call that is left over would keep its loop from becoming vector instructions. */
-#define GN_INLINE static inline __attribute__((always_inline))
+#define GN_SCALAR static inline __attribute__((always_inline))
 
-GN_INLINE uint32_t gn_bits_of(float value)
+GN_SCALAR uint32_t gn_bits_of(float value)
 {
     uint32_t bits;
     __builtin_memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-GN_INLINE float gn_float_of(uint32_t bits)
+GN_SCALAR float gn_float_of(uint32_t bits)
 {
     float value;
     __builtin_memcpy(&value, &bits, sizeof value);
@@ -32,7 +32,7 @@ GN_INLINE float gn_float_of(uint32_t bits)
 #define GN_LN2_LOW 0x1.7f7d1cp-20f
 
 /* x = n · ln 2 + rest with |rest| ≤ ln 2 / 2. Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits. */
-GN_INLINE uint32_t gn_split_exponent(float x, float *rest)
+GN_SCALAR uint32_t gn_split_exponent(float x, float *rest)
 {
     const float shift = 0x1.8p23f;
     const float shifted = x * 0x1.715476p+0f + shift;
@@ -42,10 +42,10 @@ GN_INLINE uint32_t gn_split_exponent(float x, float *rest)
 }
 
 /* 2ⁿ for n from -126 to 127, as a two's complement. */
-GN_INLINE float gn_power_of_two(uint32_t n) { return gn_float_of((n + 127) << 23); }
+GN_SCALAR float gn_power_of_two(uint32_t n) { return gn_float_of((n + 127) << 23); }
 
 /* 2ᵏ · eˣ for k of 0 or -1. */
-GN_INLINE float gn_scaled_expf(float x, int32_t k)
+GN_SCALAR float gn_scaled_expf(float x, int32_t k)
 {
     /* Beyond these bounds the result is 0 or infinity; what matters is that n stays small. NaN passes. */
     const float below = x < -104.0f ? -104.0f : x;
@@ -59,9 +59,9 @@ GN_INLINE float gn_scaled_expf(float x, int32_t k)
     return result * gn_power_of_two(half) * gn_power_of_two(n - half);
 }
 
-GN_INLINE float gn_expf(float x) { return gn_scaled_expf(x, 0); }
+GN_SCALAR float gn_expf(float x) { return gn_scaled_expf(x, 0); }
 
-GN_INLINE float gn_logf(float x)
+GN_SCALAR float gn_logf(float x)
 {
     const int subnormal = x < 0x1p-126f;
     const uint32_t root_half = 0x3f3504f3; /* the bits of √½: x = 2ⁿ · m with m from √½ to √2 */
@@ -78,7 +78,7 @@ GN_INLINE float gn_logf(float x)
 }
 
 /* log(u) for u = 1 + x, put right for what the sum dropped. */
-GN_INLINE float gn_log1pf(float x)
+GN_SCALAR float gn_log1pf(float x)
 {
     const float u = 1 + x;
     const float result = gn_logf(u) + (x - (u - 1)) / u;
@@ -87,7 +87,7 @@ GN_INLINE float gn_log1pf(float x)
 }
 
 /* 2ⁿ · (eʳ - 1) + (2ⁿ - 1) with x = n · ln 2 + r; all by 2ⁿ⁻¹, since 2ⁿ itself may be too large for a float. */
-GN_INLINE float gn_expm1f(float x)
+GN_SCALAR float gn_expm1f(float x)
 {
     const float below = x < -20.0f ? -20.0f : x; /* up to there the result is -1 */
     const float bounded = below > 89.0f ? 89.0f : below;
@@ -100,7 +100,7 @@ GN_INLINE float gn_expm1f(float x)
 }
 
 /* (e²ˣ - 1) / (e²ˣ + 1), where e²ˣ - 1 is computed without cancellation. */
-GN_INLINE float gn_tanhf(float x)
+GN_SCALAR float gn_tanhf(float x)
 {
     const float twice = 2 * __builtin_fabsf(x);
     const float bounded = twice > 20.0f ? 20.0f : twice; /* from there on the result is 1 */
@@ -112,22 +112,8 @@ GN_INLINE float gn_tanhf(float x)
     return __builtin_copysignf(quotient, x);
 }
 
-/* 1 / (1 + e⁻ˣ), or eˣ / (1 + eˣ) where e⁻ˣ would be large. */
-GN_INLINE float gn_sigmoidf(float x)
-{
-    const float small = gn_expf(-__builtin_fabsf(x));
-    return (x < 0 ? small : 1) / (1 + small);
-}
-
-/* log(1 + eˣ) = max(x, 0) + log(1 + e^-|x|). */
-GN_INLINE float gn_softplusf(float x)
-{
-    const float rest = gn_log1pf(gn_expf(-__builtin_fabsf(x)));
-    return (x < 0 ? 0 : x) + rest;
-}
-
 /* Up to 0.9 a polynomial in x², from there on 1 - e^-p(|x|). */
-GN_INLINE float gn_erff(float x)
+GN_SCALAR float gn_erff(float x)
 {
     const float z = x * x;
     const float top = -0x1.b6a24ep-6f + z * (0x1.47c716p-8f + z * -0x1.3c6124p-11f);
@@ -142,13 +128,13 @@ GN_INLINE float gn_erff(float x)
 
 /* Hyperbolic functions. */
 
-GN_INLINE float gn_coshf(float x)
+GN_SCALAR float gn_coshf(float x)
 {
     const float half = gn_scaled_expf(__builtin_fabsf(x), -1);
     return half + 0.25f / half;
 }
 
-GN_INLINE float gn_sinhf(float x)
+GN_SCALAR float gn_sinhf(float x)
 {
     const float size = __builtin_fabsf(x);
     const float half = gn_scaled_expf(size, -1);
@@ -159,7 +145,7 @@ GN_INLINE float gn_sinhf(float x)
 }
 
 /* log(2|x|) where x² would be too large for a float. */
-GN_INLINE float gn_asinhf(float x)
+GN_SCALAR float gn_asinhf(float x)
 {
     const float size = __builtin_fabsf(x);
     const int large = size > 0x1p30f;
@@ -168,7 +154,7 @@ GN_INLINE float gn_asinhf(float x)
     return __builtin_copysignf(result, x);
 }
 
-GN_INLINE float gn_acoshf(float x)
+GN_SCALAR float gn_acoshf(float x)
 {
     const float t = x - 1;
     const int large = x > 0x1p30f;
@@ -176,7 +162,7 @@ GN_INLINE float gn_acoshf(float x)
     return x < 1 ? __builtin_nanf("") : result;
 }
 
-GN_INLINE float gn_atanhf(float x)
+GN_SCALAR float gn_atanhf(float x)
 {
     const float size = __builtin_fabsf(x);
     return __builtin_copysignf(0.5f * gn_log1pf(2 * size / (1 - size)), x);
@@ -198,7 +184,7 @@ typedef struct {
     float rest;
 } gn_quarters;
 
-GN_INLINE gn_quarters gn_split_turns(float x)
+GN_SCALAR gn_quarters gn_split_turns(float x)
 {
     static const uint32_t inverse[8] = {0,          0x28be60db, 0x9391054a, 0x7f09d5f4,
                                         0x7d4d3770, 0x36d8a566, 0x4f10e410, 0x7f9458ea};
@@ -230,28 +216,28 @@ GN_INLINE gn_quarters gn_split_turns(float x)
 }
 
 /* The sine and cosine of an angle from 0 to π/4. */
-GN_INLINE float gn_small_sinf(float x)
+GN_SCALAR float gn_small_sinf(float x)
 {
     const float z = x * x;
     return x + x * z * (-0x1.555556p-3f + z * (0x1.111174p-7f + z * (-0x1.a05956p-13f + z * 0x1.7c2d52p-19f)));
 }
 
-GN_INLINE float gn_small_cosf(float x)
+GN_SCALAR float gn_small_cosf(float x)
 {
     const float z = x * x;
     return 1 + z * (-0.5f + z * (0x1.55554ap-5f + z * (-0x1.6c0c28p-10f + z * 0x1.99e80cp-16f)));
 }
 
 /* The value with its sign turned where the lowest bit is 1. */
-GN_INLINE float gn_turned(float value, uint32_t bit) { return gn_float_of(gn_bits_of(value) ^ bit << 31); }
+GN_SCALAR float gn_turned(float value, uint32_t bit) { return gn_float_of(gn_bits_of(value) ^ bit << 31); }
 
 /* The value, or NaN where x is infinite or NaN. */
-GN_INLINE float gn_if_finite(float x, float value)
+GN_SCALAR float gn_if_finite(float x, float value)
 {
     return __builtin_fabsf(x) < __builtin_inff() ? value : __builtin_nanf("");
 }
 
-GN_INLINE float gn_sinf(float x)
+GN_SCALAR float gn_sinf(float x)
 {
     const gn_quarters q = gn_split_turns(x);
     const float sine = gn_turned(gn_small_sinf(q.rest), q.negative & 1), cosine = gn_small_cosf(q.rest);
@@ -259,14 +245,14 @@ GN_INLINE float gn_sinf(float x)
     return gn_if_finite(x, gn_turned(q.whole & 1 ? cosine : sine, sign));
 }
 
-GN_INLINE float gn_cosf(float x)
+GN_SCALAR float gn_cosf(float x)
 {
     const gn_quarters q = gn_split_turns(x);
     const float sine = gn_turned(gn_small_sinf(q.rest), ~q.negative & 1), cosine = gn_small_cosf(q.rest);
     return gn_if_finite(x, gn_turned(q.whole & 1 ? sine : cosine, q.whole >> 1));
 }
 
-GN_INLINE float gn_tanf(float x)
+GN_SCALAR float gn_tanf(float x)
 {
     const gn_quarters q = gn_split_turns(x);
     const float sine = gn_small_sinf(q.rest), cosine = gn_small_cosf(q.rest);
@@ -276,7 +262,7 @@ GN_INLINE float gn_tanf(float x)
 }
 
 /* x + x³ · p(x²) ≈ asin(x) for x up to 1/2. */
-GN_INLINE float gn_small_asinf(float x)
+GN_SCALAR float gn_small_asinf(float x)
 {
     const float z = x * x;
     const float high = 0x1.747bb8p-5f + z * (0x1.8c3e5p-6f + z * 0x1.595c6p-5f);
@@ -284,7 +270,7 @@ GN_INLINE float gn_small_asinf(float x)
 }
 
 /* Beyond 1/2 by the half angle: asin(x) = π/2 - 2 · asin(√((1 - x) / 2)). */
-GN_INLINE float gn_asinf(float x)
+GN_SCALAR float gn_asinf(float x)
 {
     const float size = __builtin_fabsf(x);
     const int near = size < 0.5f;
@@ -292,7 +278,7 @@ GN_INLINE float gn_asinf(float x)
     return __builtin_copysignf(near ? angle : GN_PI / 2 - (2 * angle - GN_PI_LOW / 2), x);
 }
 
-GN_INLINE float gn_acosf(float x)
+GN_SCALAR float gn_acosf(float x)
 {
     const float size = __builtin_fabsf(x);
     const int near = size < 0.5f;
@@ -302,7 +288,7 @@ GN_INLINE float gn_acosf(float x)
 }
 
 /* The angle from 0 to π/2 whose tangent is a / b. What the tangent is off 0, 1 or infinity, the nearest, is one quotient. */
-GN_INLINE float gn_acute_anglef(float a, float b)
+GN_SCALAR float gn_acute_anglef(float a, float b)
 {
     const float difference = a - b, sum = a + b;
     const int middling = a > 0x1.a8279ap-2f * b, steep = a > 0x1.3504f4p+1f * b; /* √2 - 1 and √2 + 1 */
@@ -316,13 +302,13 @@ GN_INLINE float gn_acute_anglef(float a, float b)
     return octants * (GN_PI / 4) + (octants * (GN_PI_LOW / 4) + rest);
 }
 
-GN_INLINE float gn_atanf(float x)
+GN_SCALAR float gn_atanf(float x)
 {
     return __builtin_copysignf(gn_acute_anglef(__builtin_fabsf(x), 1), x);
 }
 
 /* The angle of the point (x, y). */
-GN_INLINE float gn_atan2f(float y, float x)
+GN_SCALAR float gn_atan2f(float y, float x)
 {
     const float a = __builtin_fabsf(y), b = __builtin_fabsf(x);
     /* Beside an infinite number a finite one is 0; else a + b has to stay finite. */
@@ -334,65 +320,9 @@ GN_INLINE float gn_atan2f(float y, float x)
     return __builtin_copysignf(gn_bits_of(x) >> 31 ? obtuse : angle, y);
 }
 
-/* What is left of a division. */
-
-GN_INLINE float gn_fmodf(float a, float b) { return __builtin_fmodf(a, b); }
-static inline double gn_fmod(double a, double b) { return fmod(a, b); }
-
-/* The rest with the sign of b, and the quotient that belongs to it, for both types. */
-#define GN_DIVISION(type, suffix)                                                                \
-    GN_INLINE type gn_remainder##suffix(type a, type b)                                          \
-    {                                                                                            \
-        const type rest = gn_fmod##suffix(a, b);                                                 \
-        return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;                             \
-    }                                                                                            \
-    GN_INLINE type gn_floor_divide##suffix(type a, type b)                                       \
-    {                                                                                            \
-        const type rest = gn_fmod##suffix(a, b);                                                 \
-        const type quotient = (a - rest) / b;                                                    \
-        const type lower = rest != 0 && (rest < 0) != (b < 0) ? quotient - 1 : quotient;         \
-        const type whole = __builtin_floor##suffix(lower);                                       \
-        return b == 0 ? a / b : whole + (lower - whole > (type)0.5);                             \
-    }
-
-GN_DIVISION(float, f)
-GN_DIVISION(double, )
-
-/* Of integers: 0 where b is 0, as NumPy. */
-static inline int64_t gn_integer_fmod(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
-static inline int64_t gn_integer_remainder(int64_t a, int64_t b)
-{
-    const int64_t rest = gn_integer_fmod(a, b);
-    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
-}
-static inline int64_t gn_integer_floor_divide(int64_t a, int64_t b)
-{
-    if (b == 0) return 0;
-    if (b == -1) return (int64_t)(0 - (uint64_t)a); /* the lowest number has no negative: it wraps to itself */
-    return a / b - (a % b != 0 && (a < 0) != (b < 0));
-}
-
-#define GN_FROM_LIBM(name) \
-    static inline double gn_##name(double x) { return name(x); }
-
-GN_FROM_LIBM(exp) GN_FROM_LIBM(log) GN_FROM_LIBM(expm1) GN_FROM_LIBM(log1p) GN_FROM_LIBM(erf)
-GN_FROM_LIBM(tanh) GN_FROM_LIBM(sinh) GN_FROM_LIBM(cosh) GN_FROM_LIBM(asinh) GN_FROM_LIBM(acosh)
-GN_FROM_LIBM(atanh) GN_FROM_LIBM(sin) GN_FROM_LIBM(cos) GN_FROM_LIBM(tan) GN_FROM_LIBM(asin)
-GN_FROM_LIBM(acos) GN_FROM_LIBM(atan)
-
-static inline double gn_atan2(double y, double x) { return atan2(y, x); }
-static inline double gn_softplus(double x) { return (x < 0 ? 0 : x) + log1p(exp(-fabs(x))); }
 /* Where exp overflows to infinity, the quotient is the right 0. */
-static inline double gn_sigmoid(double x) { return 1 / (1 + gn_exp(-x)); }
+GN_SCALAR double gn_sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
-/* As NumPy: wrapping products; a negative exponent gives 0 unless the base is 1 or -1. */
-static inline int64_t gn_integer_power(int64_t base, int64_t exponent)
-{
-    if (exponent < 0) return base == 1 ? 1 : base == -1 ? (exponent % 2 ? -1 : 1) : 0;
-    uint64_t result = 1, factor = (uint64_t)base;
-    for (; exponent; exponent >>= 1, factor *= factor)
-        if (exponent & 1) result *= factor;
-    return (int64_t)result;
-}
+#include "shared_math.h"
 
 #endif

@@ -23,7 +23,7 @@ from graphnn.compiler.targets.cuda.elements import (
 from graphnn.compiler.targets.cuda.units import is_repeated
 from graphnn.compiler.targets.cuda.walks import Strides, Walk, view_strides
 from graphnn.ops.broadcasting import Cast
-from graphnn.ops.dtypes import to_interface
+from graphnn.ops.dtypes import float64, to_interface
 from graphnn.ops.index import OneHot
 from graphnn.ops.node import Node
 from graphnn.ops.reduce import Size
@@ -101,7 +101,9 @@ class Body:
                 sizes = [extent_text(shape[axis]) for axis in node.op.axes]
                 text = self._declare("t", node, f"(int64_t){' * '.join(sizes) or '1'}")
             case Cast() if node.dtype in SIXTEEN_BITS:
-                text = self._declare("t", node, rounded(f"(float){self.value(node.inputs[0])}", node.dtype))
+                given = self.value(node.inputs[0])
+                exact = given if node.inputs[0].dtype is float64 else f"(float){given}"  # double is rounded only once
+                text = self._declare("t", node, rounded(exact, node.dtype))
             case _:
                 arguments = [self.value(given) for given in node.inputs]
                 exact = expression(node, arguments, computed_dtype(node.inputs[0].dtype))

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from graphnn.compiler.targets.cuda.cudnn import CudnnConvolution
     from graphnn.compiler.targets.cuda.machine import Kernel, Machine
 
-HEADERS = ("device.h", "device_math.h")
+SHARED_HEADER = "shared_math.h"  # lies with the C target, as the expressions that call its functions do
+HEADERS = ("device.h", "device_math.h", SHARED_HEADER)
 POINTWISE_THREADS = 256
 LARGEST_INT = 2**31 - 1
 
@@ -341,6 +342,7 @@ def program_text(kernels: Sequence[str]) -> str:
 
 @cache
 def kernel_text(file: str) -> str:
-    """Return the text of a file of `kernels/`, without its leading comment."""
-    text = (files("graphnn.compiler.targets.cuda.kernels") / file).read_text(encoding="utf-8")
+    """Return the text of a file of `kernels/`, or of the shared header, without its leading comment."""
+    folder = "c" if file == SHARED_HEADER else "cuda.kernels"
+    text = (files(f"graphnn.compiler.targets.{folder}") / file).read_text(encoding="utf-8")
     return re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.DOTALL)

@@ -1,7 +1,8 @@
 /* Arithmetic for kernels: scalar functions, 16-bit floats, random numbers, and reductions over threads.
 
-   Comes after device.h in every program. NaN and infinity behave as in NumPy, as long as the compiler is not told to
-   be fast and loose with them (no --use_fast_math). Names with an f are of float, those without of double. */
+   Comes after device.h in every program, and before shared_math.h, which has the scalar functions that C has, too. NaN
+   and infinity behave as in NumPy, as long as the compiler is not told to be fast and loose with them (no
+   --use_fast_math). Names with an f are of float, those without of double. */
 
 #ifndef INT64_MIN
 #define INT64_MIN (-9223372036854775807LL - 1)
@@ -12,6 +13,8 @@
    negative. */
 #pragma nv_diag_suppress 1046, 186
 #endif
+
+#define GN_SCALAR GN_DEVICE
 
 /* Bits. */
 
@@ -41,96 +44,38 @@ GN_DEVICE double gn_double_of(uint64_t bits) { return __longlong_as_double((long
 #define __builtin_copysign copysign
 #endif
 
-/* Functions that the platform has. */
+/* Functions of float, which CUDA has. */
 
-#define GN_OF_ONE(name)                                       \
-    GN_DEVICE float gn_##name##f(float x) { return name##f(x); } \
-    GN_DEVICE double gn_##name(double x) { return name(x); }
-#define GN_OF_TWO(name)                                                   \
-    GN_DEVICE float gn_##name##f(float a, float b) { return name##f(a, b); } \
-    GN_DEVICE double gn_##name(double a, double b) { return name(a, b); }
+#define GN_OF_FLOAT(name) \
+    GN_SCALAR float gn_##name##f(float x) { return name##f(x); }
 
-GN_OF_ONE(exp)
-GN_OF_ONE(log)
-GN_OF_ONE(expm1)
-GN_OF_ONE(log1p)
-GN_OF_ONE(erf)
-GN_OF_ONE(tanh)
-GN_OF_ONE(sinh)
-GN_OF_ONE(cosh)
-GN_OF_ONE(asinh)
-GN_OF_ONE(acosh)
-GN_OF_ONE(atanh)
-GN_OF_ONE(sin)
-GN_OF_ONE(cos)
-GN_OF_ONE(tan)
-GN_OF_ONE(asin)
-GN_OF_ONE(acos)
-GN_OF_ONE(atan)
-GN_OF_TWO(atan2)
-GN_OF_TWO(fmod)
+GN_OF_FLOAT(exp)
+GN_OF_FLOAT(log)
+GN_OF_FLOAT(expm1)
+GN_OF_FLOAT(log1p)
+GN_OF_FLOAT(erf)
+GN_OF_FLOAT(tanh)
+GN_OF_FLOAT(sinh)
+GN_OF_FLOAT(cosh)
+GN_OF_FLOAT(asinh)
+GN_OF_FLOAT(acosh)
+GN_OF_FLOAT(atanh)
+GN_OF_FLOAT(sin)
+GN_OF_FLOAT(cos)
+GN_OF_FLOAT(tan)
+GN_OF_FLOAT(asin)
+GN_OF_FLOAT(acos)
+GN_OF_FLOAT(atan)
 
-#undef GN_OF_ONE
-#undef GN_OF_TWO
+#undef GN_OF_FLOAT
 
-/* Functions made of them, for both types. */
-#define GN_OF_FLOATING(type, suffix)                                                           \
-    /* 1 / (1 + e^-x), or e^x / (1 + e^x) where e^-x would be large. */                        \
-    GN_DEVICE type gn_sigmoid##suffix(type x)                                                  \
-    {                                                                                          \
-        const type small = gn_exp##suffix(-__builtin_fabs##suffix(x));                         \
-        return (x < 0 ? small : 1) / (1 + small);                                              \
-    }                                                                                          \
-    /* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|). */                                          \
-    GN_DEVICE type gn_softplus##suffix(type x)                                                 \
-    {                                                                                          \
-        return (x < 0 ? 0 : x) + gn_log1p##suffix(gn_exp##suffix(-__builtin_fabs##suffix(x))); \
-    }                                                                                          \
-    /* What a division leaves, with the sign of b. */                                          \
-    GN_DEVICE type gn_remainder##suffix(type a, type b)                                        \
-    {                                                                                          \
-        const type rest = gn_fmod##suffix(a, b);                                               \
-        return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;                           \
-    }                                                                                          \
-    /* The quotient that belongs to the remainder: a - rest is a multiple of b but for rounding. */ \
-    GN_DEVICE type gn_floor_divide##suffix(type a, type b)                                     \
-    {                                                                                          \
-        const type rest = gn_fmod##suffix(a, b);                                               \
-        const type quotient = (a - rest) / b;                                                  \
-        const type lower = rest != 0 && (rest < 0) != (b < 0) ? quotient - 1 : quotient;       \
-        const type whole = __builtin_floor##suffix(lower);                                     \
-        return b == 0 ? a / b : whole + (lower - whole > (type)0.5);                           \
-    }
+GN_SCALAR float gn_atan2f(float y, float x) { return atan2f(y, x); }
 
-GN_OF_FLOATING(float, f)
-GN_OF_FLOATING(double, )
-
-#undef GN_OF_FLOATING
-
-/* Of integers: 0 where b is 0, as NumPy; the lowest number divided by -1 wraps to itself. */
-GN_DEVICE int64_t gn_integer_fmod(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
-
-GN_DEVICE int64_t gn_integer_remainder(int64_t a, int64_t b)
+/* e^x / (1 + e^x) where e^-x would be large. */
+GN_SCALAR double gn_sigmoid(double x)
 {
-    const int64_t rest = gn_integer_fmod(a, b);
-    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
-}
-
-GN_DEVICE int64_t gn_integer_floor_divide(int64_t a, int64_t b)
-{
-    if (b == 0) return 0;
-    if (b == -1) return (int64_t)(0 - (uint64_t)a);
-    return a / b - (a % b != 0 && (a < 0) != (b < 0));
-}
-
-/* Products wrap as NumPy's; a negative exponent gives 0 unless the base is 1 or -1. */
-GN_DEVICE int64_t gn_integer_power(int64_t base, int64_t exponent)
-{
-    if (exponent < 0) return base == 1 ? 1 : base == -1 ? (exponent % 2 ? -1 : 1) : 0;
-    uint64_t result = 1, factor = (uint64_t)base;
-    for (; exponent; exponent >>= 1, factor *= factor)
-        if (exponent & 1) result *= factor;
-    return (int64_t)result;
+    const double small = exp(-fabs(x));
+    return (x < 0 ? small : 1) / (1 + small);
 }
 
 /* 16-bit floats: bit patterns in memory, float in arithmetic. Rounded to the nearest, ties to even; NaN stays NaN. */
@@ -177,6 +122,14 @@ GN_DEVICE uint16_t gn_store_f16(float value)
     return bits;
 }
 #endif
+
+/* The float nearest to a number may lie halfway between two of 16 bits where the number does not. So the bits that a
+   float has no place for are kept as one, its last: that tells on which side of the middle the number is. */
+GN_DEVICE uint16_t gn_store_f16(double value)
+{
+    const uint64_t bits = (uint64_t)__double_as_longlong(value), below = ((uint64_t)1 << 29) - 1;
+    return gn_store_f16((float)gn_double_of((bits & ~below) | (uint64_t)((bits & below) != 0) << 29));
+}
 
 /* Random numbers: Philox4x32-10 (Salmon et al., SC 2011), the words of one element of one draw. */
 

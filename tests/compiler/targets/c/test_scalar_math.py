@@ -1,4 +1,4 @@
-"""The functions of scalar_math.h, against NumPy's in double precision."""
+"""The functions of scalar_math.h and shared_math.h, against NumPy's in double precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 from compiled_kernels import EXPORT, HEADERS, aligned, call, run_under_sanitizers
 from graphnn.compiler.targets.c.build import Compiler
-from graphnn.compiler.targets.c.cache import load_library
+from graphnn.compiler.targets.c.cache import library_key, load_library
+from graphnn.compiler.targets.c.target import headers
 
 FLOAT_BITS = 2**32
 STEP = 9973  # a prime, so that all patterns of low bits occur
@@ -306,7 +307,8 @@ def test_integer_powers(library: ctypes.CDLL) -> None:
 def test_a_loop_over_lanes_becomes_vector_instructions(compiler: Compiler, tmp_path: Path, name: str) -> None:
     lanes = max(4, compiler.vector_bytes // 4)
     arguments = "x[lane], y[lane]" if name in PAIRS else "x[lane]"
-    (tmp_path / "scalar_math.h").write_text(HEADERS["scalar_math.h"])
+    for header in ("scalar_math.h", "shared_math.h"):
+        (tmp_path / header).write_text(HEADERS[header])
     (tmp_path / "loop.c").write_text(
         f"""#include "scalar_math.h"
 void loop(const float *restrict x, float *restrict y, int64_t count)
@@ -323,6 +325,12 @@ void loop(const float *restrict x, float *restrict y, int64_t count)
     assert not re.search(r"\tv?(?:mul|add|sub|div|fn?m\w+|cvt\w+2)ss\t", text)
     assert re.search(r"\tvf\w+ps\t", text)
     assert not re.search(r"\t(?:call|jmp)\t\*?[a-z_]", text)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_libraries_are_kept_by_the_text_of_each_header(compiler: Compiler, name: str) -> None:
+    key = library_key(UNITS, headers(), compiler)
+    assert library_key(UNITS, {**headers(), name: f"{headers()[name]}/* changed */"}, compiler) != key
 
 
 def test_nothing_is_undefined(compiler: Compiler, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The functions of device_math.h, on the emulator against NumPy's, and compiled by nvcc."""
+"""The functions of device_math.h and shared_math.h, on the emulator against NumPy's, and compiled by nvcc."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cuda_kernels import ARCHITECTURES, FOLDER, HEADERS, ORDERS, check_with_nvcc, needs_emulator, needs_nvcc
+from cuda_kernels import HEADERS, ORDERS, check_with_nvcc, for_each_architecture, needs_emulator, needs_nvcc
 from graphnn.compiler.targets.c.expressions import expression, is_in_table, literal
 from graphnn.compiler.targets.cuda.elements import computed_dtype, value_type
 from graphnn.compiler.targets.cuda.emulator.machine import EmulatorMachine, Order
+from graphnn.compiler.targets.cuda.lowering import kernel_text
 from graphnn.ops import dtypes
 from graphnn.ops.dtypes import bfloat16_to_float32, float32_to_bfloat16
 from graphnn.ops.graph import Graph
@@ -59,8 +60,9 @@ def function_kernels() -> list[str]:
         kernels.append(f"{head} {{ {ELEMENTWISE} y[i] = gn_integer_{name}(a[i], b[i]); }}")
     for name in ("f16", "bf16"):
         load = f"GN_KERNEL(1) load_{name}(const uint16_t *a, float *y, int n)"
-        store = f"GN_KERNEL(1) store_{name}(const float *a, uint16_t *y, int n)"
         kernels.append(f"{load} {{ {ELEMENTWISE} y[i] = gn_load_{name}(a[i]); }}")
+    for name, kind in (("f16", "float"), ("bf16", "float"), ("f16", "double")):
+        store = f"GN_KERNEL(1) store_{name}_of_{kind}(const {kind} *a, uint16_t *y, int n)"
         kernels.append(f"{store} {{ {ELEMENTWISE} y[i] = gn_store_{name}(a[i]); }}")
     kernels.append("""
 GN_KERNEL(1) philox(const uint64_t *index, const uint64_t *step, const uint32_t *key, uint32_t *y, int n)
@@ -256,17 +258,33 @@ def test_16_bit_floats_are_rounded_to_the_nearest_and_ties_to_even(run: Run, nam
     edges = np.array([0, -0.0, 65504, 65519.996, 65520, 65536, 3.4e38, -3.4e38, INF, -INF, 1e-45], np.float32)
     x = np.concatenate([exact, between, *around, every, edges])
     nan = np.isnan(x)
-    result = run(f"store_{name}", x, result=np.empty(len(x), np.uint16))
+    result = run(f"store_{name}_of_float", x, result=np.empty(len(x), np.uint16))
     np.testing.assert_array_equal(result[~nan], sixteen_bits(name, x)[~nan])
     is_nan = (result & 0x7FFF) > (0x7C00 if name == "f16" else 0x7F80)
     np.testing.assert_array_equal(is_nan, nan)
 
 
 @needs_emulator
+def test_doubles_are_rounded_to_float16_at_once(run: Run) -> None:
+    ordered = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64)
+    halves = (np.append(ordered[1:], 65536) + ordered) / 2
+    near = [halves * (1 + sign * 2.0**-place) for sign in (1, -1) for place in (24, 25, 26, 40, 52)]
+    nan = np.array([0x7FF0000000000001, 0x7FF000001FFFFFFF, 0x7FFFFFFFFFFFFFFF], np.uint64).view(np.float64)
+    positive = np.concatenate([ordered, halves, *near, [INF, 65519.99999999999, 1e-30, 1e-46, 5e-324, 1e300], nan])
+    x = np.concatenate([positive, -positive])
+    with np.errstate(all="ignore"):
+        expected, by_way_of_float = (values.astype(np.float16) for values in (x, x.astype(np.float32)))
+    assert np.count_nonzero(expected != by_way_of_float) > 100_000
+    result = run("store_f16_of_double", x, result=np.empty(len(x), np.uint16)).view(np.float16)
+    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(np.signbit(result[expected == 0]), np.signbit(x[expected == 0]))
+
+
+@needs_emulator
 @pytest.mark.parametrize("name", ["f16", "bf16"])
 def test_every_nan_stays_nan(run: Run, name: str) -> None:
     patterns = np.array([0x7F800001, 0x7F80FFFF, 0x7FFFFFFF, 0xFF800001, 0xFFFFFFFF, 0x7FC00000], np.uint32)
-    bits = run(f"store_{name}", patterns.view(np.float32), result=np.empty(6, np.uint16))
+    bits = run(f"store_{name}_of_float", patterns.view(np.float32), result=np.empty(6, np.uint16))
     assert np.isnan(run(f"load_{name}", bits, result=np.empty(6, np.float32))).all()
 
 
@@ -366,8 +384,7 @@ def expression_kernels() -> list[str]:
     return list(printed.values())
 
 
-@needs_nvcc
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@for_each_architecture
 def test_nvcc_compiles_the_kernels(architecture: int, tmp_path: Path) -> None:
     check_with_nvcc(TEXT, architecture, tmp_path)
 
@@ -380,4 +397,4 @@ def test_nvcc_compiles_all_expressions(tmp_path: Path) -> None:
 
 
 def test_the_text_needs_no_other_file() -> None:
-    assert "#include" not in (FOLDER / "device_math.h").read_text()
+    assert "#include" not in kernel_text("device_math.h") + kernel_text("shared_math.h")
