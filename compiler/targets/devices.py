@@ -73,7 +73,7 @@ def target_for(
     raise CompileError(
         f"there is no device {device!r}",
         expected=" or ".join(map(repr, DEVICES)),
-        actual=type(device).__name__,
+        actual=repr(device),
         where=str(caller()),
         hint="`graphnn doctor` lists what this machine has",
     )

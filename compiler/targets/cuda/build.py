@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from graphnn.compiler.plan.build import PlanBuilder, finished_plan
@@ -56,7 +56,13 @@ def build_cuda_plan(
     for node in fetches:
         placement.view(node)  # the copies that this may take are a level of their own
     ends.append(len(builder.steps))
+    builder.steps = [_marked(step, placement.kernels) for step in builder.steps]
     return Built(finished_plan(builder, spans(ends, slack(levels))), placement.kernels)
+
+
+def _marked(step: KernelCall, kernels: Collection[str]) -> KernelCall:
+    """Return a step with a name that says if NumPy carries it out."""
+    return step if step.kernel in kernels else replace(step, kernel=f"{step.kernel} (host)")
 
 
 class _Placement:

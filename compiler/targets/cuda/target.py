@@ -38,7 +38,7 @@ class CudaTarget(Target):
 
     def needs(self, op: Op, out: TensorSpec, inputs: Sequence[TensorSpec]) -> KernelNeeds:
         needs = self._numpy.needs(op, out, inputs)
-        return KernelNeeds(f"{op.label} (host)", needs.workspaces, (), False, needs.row_major)
+        return KernelNeeds(op.label, needs.workspaces, (), False, needs.row_major)
 
     def build(self, schedule: Schedule, max_batch: int, writes_last: bool) -> Plan:
         built = build_cuda_plan(schedule, self, max_batch, writes_last, self._precision, self._machine)
