@@ -18,7 +18,8 @@ from graphnn.compiler.target import LoadedPlan, ResidentRuns, StepTime
 from graphnn.compiler.targets.cuda.concurrency import Access, Range, waits
 from graphnn.compiler.targets.cuda.lowering import Lowered
 from graphnn.compiler.targets.cuda.machine import Machine, Memory
-from graphnn.compiler.targets.cuda.resident import ResidentData
+from graphnn.compiler.targets.cuda.prepared import Preparation, preparations
+from graphnn.compiler.targets.cuda.resident import Piece, ResidentData, Rows, held, made_of
 from graphnn.compiler.targets.cuda.variables import DeviceVariables, device_variables
 from graphnn.ops.dtypes import to_storage
 from graphnn.ops.errors import CompileError
@@ -134,17 +135,49 @@ class LoadedCudaPlan(LoadedPlan):
 
     def reside(self, data: Mapping[Node, np.ndarray]) -> ResidentRuns | None:
         free, _ = self._machine.memory_bytes
-        if sum(array.nbytes for array in data.values()) > free // 2:
-            return None
         used = {node: array for node, array in data.items() if node in self._plan.feeds and array.size}
         stored = {node: to_storage(array, node.dtype) for node, array in used.items()}
-        targets = {node: self._addresses[self._plan.feeds[node].storage] for node in stored}
-        if not stored:
+        room = free // 2 - sum(array.nbytes for array in stored.values())
+        if not stored or room < 0:
             return None
-        try:
-            return DeviceRuns(self, ResidentData(stored, targets, self._machine, self._plan.max_batch))
-        except MemoryError:
-            return None
+        for given in (room, 0):
+            try:
+                return DeviceRuns(self, self._resident(stored, given))
+            except MemoryError:  # perhaps there is room without prepared rows
+                continue
+        return None
+
+    def _resident(self, stored: Mapping[Node, np.ndarray], room: int) -> ResidentData:
+        """Return data sets on the device, together with what steps make of their rows, as far as there is room."""
+        prepared: dict[str, Rows] = {}
+        for each in preparations(self._plan, self._lowered, stored):
+            array = stored[each.feed]
+            nbytes = len(array) * each.row_bytes
+            if nbytes <= room:
+                room -= nbytes
+                whole = made_of(
+                    array, each.text(self._lowered), nbytes, self._machine, partial(self._prepare, each, array)
+                )
+                prepared[each.step.kernel] = Rows(whole, each.row_bytes, self._addresses[each.step.writes[0].storage])
+        read = {view.storage for step in self._plan.steps if step.kernel not in prepared for view in step.reads}
+        read |= {view.storage for view in self._plan.fetches}
+        feeds = [
+            Rows(
+                held(array, self._machine), array.nbytes // len(array), self._addresses[self._plan.feeds[node].storage]
+            )
+            for node, array in stored.items()
+            if self._plan.feeds[node].storage in read
+        ]
+        return ResidentData(feeds, prepared, self._machine, self._plan.max_batch)
+
+    def _prepare(self, preparation: Preparation, array: np.ndarray, memory: Memory) -> None:
+        """Let a step's kernel compute all rows from a data set, which may lie on the device only for that."""
+        source, row_bytes, most = held(array, self._machine), array.nbytes // len(array), self._plan.max_batch
+        for first in range(0, len(array), most):
+            addresses = [source.memory.address + first * row_bytes, memory.address + first * preparation.row_bytes]
+            lowered = self._lowered[preparation.step.kernel]
+            lowered.run(self._machine, self._kernels, addresses, min(most, len(array) - first))
+        self._machine.synchronize()
 
     def run_on(self, data: ResidentData, batch: int) -> None:
         """Ask for one run on the next rows of data sets on the device."""
@@ -220,7 +253,7 @@ class LoadedCudaPlan(LoadedPlan):
     def _bind(self, batch: int, data: ResidentData | None) -> tuple[Call, ...]:
         """Record the steps for one batch size; those on the host come in between."""
         calls: list[Call] = []
-        waiting: list[tuple[Call, Access]] = [] if data is None else list(data.pieces(batch))
+        waiting: list[Piece] = [] if data is None else list(data.feeds(batch))
 
         def record() -> None:
             if waiting:
@@ -229,13 +262,16 @@ class LoadedCudaPlan(LoadedPlan):
                 waiting.clear()
 
         for step in self._plan.steps:
-            if step.kernel in self._lowered:
+            if data is not None and step.kernel in data.prepared:
+                waiting.append(data.take(data.prepared[step.kernel], batch))
+            elif step.kernel in self._lowered:
                 if self._lowered[step.kernel].convolution is not None:
                     self._launch(step, batch)  # the arena holds nothing yet; what cuDNN loads now can't be recorded
                 waiting.append((partial(self._launch, step, batch), self._access(step, batch)))
             else:
                 record()
                 calls.append(partial(self._on_host, step, batch))
+        waiting += [] if data is None else [data.advance(batch)]
         record()
         return tuple(calls)
 

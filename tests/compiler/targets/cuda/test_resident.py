@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ import graphnn as gn
 from cuda_devices import use_emulator
 from cuda_kernels import needs_emulator
 from graphnn import ops
+from graphnn.compiler.targets.cuda import levels
 from graphnn.compiler.targets.cuda.emulator.machine import EmulatorMachine, EmulatorMemory
+from graphnn.compiler.targets.cuda.machine import Kernel
 from graphnn.compiler.targets.cuda.resident import held
 
 pytestmark = needs_emulator
@@ -149,3 +153,129 @@ def test_what_a_step_does_with_its_batch_waits_for_it(machine: Machine) -> None:
         np.testing.assert_array_equal(fed, data["x"][chosen])
         np.testing.assert_array_equal(kinds, data["labels"][chosen])
     assert graph.get_value(w).any()
+
+
+# What a step makes of its rows alone.
+
+
+def bytes_of(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (number, 100), dtype=np.uint8)
+
+
+def launched(machine: Machine, run: Callable[[], object]) -> list[str]:
+    """Return the names of the kernels that a run launches, recorded ones included."""
+    names: list[str] = []
+    launch = machine.launch
+
+    def noted(kernel: Kernel, *rest: Any) -> None:
+        names.append(kernel.name)
+        launch(kernel, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "launch", noted)
+        run()
+    return names
+
+
+def scaled(function: Callable[[gn.Node], gn.Node]) -> gn.Executor:
+    """Return a plan that applies a function to rows of bytes, and then sums that need a kernel of their own."""
+    with gn.Graph():
+        y = function(gn.placeholder("x", (None, 100), "uint8"))
+        return gn.Executor(ops.softmax(y), device="cuda-emulator", max_batch=10)
+
+
+def test_rows_are_prepared_once(machine: Machine) -> None:
+    executor, x = scaled(lambda x: x.astype("float32") / 255), bytes_of(47)
+    resident = executor.resident({"x": x})
+    names = launched(machine, lambda: resident.run(np.arange(10)))
+    assert [name for name in names if "softmax" in name]
+    assert not [name for name in names if "cast" in name]
+    order = np.random.default_rng(0).permutation(47)
+    for number, value in enumerate(resident.batches(order, 10)):
+        chosen = x[order[10 * number :][:10]]
+        np.testing.assert_array_equal(value, executor.run({"x": chosen}))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.astype("float32") * 2 - ops.size(x, 0).astype("float32"),  # which the batch has a part in
+        lambda x: x.astype("float32") * gn.variable("w", np.ones(100, np.float32)),
+        lambda x: x[:, ::-1].astype("float32") / 255,
+    ],
+    ids=["size", "variable", "another order"],
+)
+def test_what_takes_more_than_the_row_is_not_prepared(machine: Machine, function: Callable[[gn.Node], gn.Node]) -> None:
+    executor, x = scaled(function), bytes_of(23)
+    resident = executor.resident({"x": x})
+    for chosen in (np.arange(10), np.arange(20, 23)):
+        np.testing.assert_array_equal(resident.run(chosen), executor.run({"x": x[chosen]}))
+    assert not resident._runs._data.prepared  # type: ignore[union-attr]  # it is on the device
+
+
+def test_random_numbers_are_drawn_in_each_run(machine: Machine) -> None:
+    executor = scaled(lambda x: x.astype("float32") / 255 + ops.uniform((None, 100)))
+    resident = executor.resident({"x": bytes_of(23)})
+    assert (resident.run([1, 2]) != resident.run([1, 2])).any()
+
+
+def test_rows_that_others_read_too_are_copied_as_they_are_and_prepared(machine: Machine) -> None:
+    with gn.Graph():
+        x = gn.placeholder("x", (None, 100), "uint8")
+        y = ops.softmax(x.astype("float32") / 255)
+        executor = gn.Executor([y, x, ops.max(x, 1)], device="cuda-emulator", max_batch=10)
+    data = bytes_of(30)
+    resident = executor.resident({"x": data})
+    for chosen in (np.arange(10), np.arange(25, 30), np.arange(7)):
+        for found, expected in zip(resident.run(chosen), executor.run({"x": data[chosen]}), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_prepared_rows_are_shared_and_freed(machine: Machine) -> None:
+    with gn.Graph():
+        y = ops.softmax(gn.placeholder("x", (None, 100), "uint8").astype("float32") / 255)
+        executors = [gn.Executor(y, device="cuda-emulator", max_batch=10) for _ in range(2)]
+    x, before = bytes_of(200), machine.free
+    first = executors[0].resident({"x": x})
+    used = before - machine.free
+    assert 80_000 <= used < 80_000 + x.nbytes  # the rows that were copied for it are gone
+    machine.uploaded.clear()
+    second = executors[1].resident({"x": x})
+    assert before - machine.free < used + 10_000
+    assert not machine.uploaded
+    np.testing.assert_array_equal(first.run([3, 199]), second.run([3, 199]))
+    del first, second, executors
+    gc.collect()
+    assert machine.free > before
+
+
+def test_without_room_rows_are_not_prepared(machine: Machine) -> None:
+    executor = scaled(lambda x: x.astype("float32") / 255)
+    rows_that_fit = machine.free // 2 // 100
+    x = bytes_of(rows_that_fit)
+    resident = executor.resident({"x": x})
+    assert resident.is_on_device
+    assert [name for name in launched(machine, lambda: resident.run([5, 4])) if "cast" in name]
+    np.testing.assert_array_equal(resident.run([5, 4]), executor.run({"x": x[[5, 4]]}))
+    machine.largest = 50_000  # so that there is no room after all
+    few = bytes_of(400)
+    np.testing.assert_array_equal(executor.resident({"x": few}).run([9]), executor.run({"x": few[[9]]}))
+
+
+def test_rows_are_prepared_where_memory_is_given_away_at_once(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place of prepared rows may hold something else until the step that they stand for."""
+    monkeypatch.setattr(levels, "SMALL_BYTES", 0)
+    monkeypatch.setattr(levels, "DEARER", 0)
+    with gn.Graph():
+        x, z = gn.placeholder("x", (None, 100), "uint8"), gn.placeholder("z", (None, 100))
+        early = ops.softmax(ops.softmax(ops.softmax(z) * 3) * 5).max(1, keepdims=True)
+        late = ops.softmax(x.astype("float32") / 255 + early)
+        executor = gn.Executor(ops.softmax(x.astype("float32") * 2) + late, device="cuda-emulator", max_batch=10)
+    data = {"x": bytes_of(40), "z": rows(40)}
+    resident = executor.resident(data)
+    assert resident._runs._data.prepared  # type: ignore[union-attr]  # it is on the device
+    for chosen in (np.arange(10), np.arange(17, 22)):
+        expected = executor.run({name: values[chosen] for name, values in data.items()})
+        np.testing.assert_array_equal(resident.run(chosen), expected)
