@@ -131,7 +131,8 @@ GN_DEVICE uint16_t gn_store_f16(double value)
     return gn_store_f16((float)gn_double_of((bits & ~below) | (uint64_t)((bits & below) != 0) << 29));
 }
 
-/* Random numbers: Philox4x32-10 (Salmon et al., SC 2011), the words of one element of one draw. */
+/* Random numbers: Philox4x32-10 (Salmon et al., SC 2011), the words of one element of one draw; shared_math.h makes numbers
+   of them. */
 
 struct gn_random_words {
     uint32_t w0, w1, w2, w3;
@@ -151,49 +152,6 @@ GN_DEVICE gn_random_words gn_philox(uint64_t index, uint64_t step, uint32_t seed
         stream += 0xBB67AE85u;
     }
     return {c0, c1, c2, c3};
-}
-
-/* The first bits of two words as a fraction of 1, rounded down. */
-GN_DEVICE float gn_fraction_of(uint32_t word, int bits)
-{
-    return (float)(word >> (32 - bits)) * gn_float_of((uint32_t)(127 - bits) << 23);
-}
-GN_DEVICE double gn_fraction_of(uint32_t high, uint32_t low)
-{
-    return (double)(((uint64_t)high << 32 | low) >> 11) * 0x1p-53;
-}
-
-/* Uniform in [0, 1): multiples of 2^-p, p being the bits of a type's significand. */
-GN_DEVICE float gn_uniform_f16(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
-{
-    return gn_fraction_of(gn_philox(index, step, seed, stream).w0, 11);
-}
-GN_DEVICE float gn_uniform_bf16(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
-{
-    return gn_fraction_of(gn_philox(index, step, seed, stream).w0, 8);
-}
-GN_DEVICE float gn_uniform_f32(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
-{
-    return gn_fraction_of(gn_philox(index, step, seed, stream).w0, 24);
-}
-GN_DEVICE double gn_uniform_f64(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
-{
-    const gn_random_words words = gn_philox(index, step, seed, stream);
-    return gn_fraction_of(words.w0, words.w1);
-}
-
-/* Of mean 0 and standard deviation 1, by the method of Box and Muller; float serves the 16-bit types, too. */
-GN_DEVICE float gn_normal_f32(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
-{
-    const gn_random_words words = gn_philox(index, step, seed, stream);
-    const float u1 = (float)words.w0 * 0x1p-32f + 0x1p-33f, u2 = gn_fraction_of(words.w1, 24);
-    return sqrtf(-2 * logf(u1)) * cosf(0x1.921fb6p+2f * u2);
-}
-GN_DEVICE double gn_normal_f64(uint64_t index, uint64_t step, uint32_t seed, uint32_t stream)
-{
-    const gn_random_words words = gn_philox(index, step, seed, stream);
-    const double u1 = (double)((uint64_t)words.w0 << 32 | words.w1) * 0x1p-64 + 0x1p-65;
-    return sqrt(-2 * log(u1)) * cos(0x1.921fb54442d18p+2 * gn_fraction_of(words.w2, words.w3));
 }
 
 /* Reductions over threads, for types of 4 and 8 bytes. All threads take part and all get the result, which is the same

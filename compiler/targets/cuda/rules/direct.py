@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from math import ceil, prod
 
 from graphnn.compiler.targets.cuda.elements import extent_text, loaded
@@ -31,13 +32,25 @@ MOST_SUMS = 32
 LATENCY = 250
 """Cycles for the rows of x that one channel needs."""
 
+EXCHANGE = 100
+"""Cycles until all threads of a block have sums that were put into shared memory."""
+
 
 @dataclass(frozen=True)
 class Strip:
-    """How many neighbouring pixels, or windows of them, of how many output channels a thread computes."""
+    """How many neighbouring pixels, or windows of them, of how many output channels a thread computes.
+
+    Attributes
+    ----------
+    pixels, outputs : int
+        Their numbers.
+    slices : int
+        Among how many threads the channels of x are shared.
+    """
 
     pixels: int
     outputs: int
+    slices: int = 1
 
 
 @dataclass(frozen=True)
@@ -112,19 +125,26 @@ class DirectConvolution:
             outputs = ceil(sizes.outputs / blocks)
             if ceil(sizes.outputs / outputs) != blocks or sizes.groups * blocks > LARGEST_GRID:
                 continue
-            weights = sizes.channels * sizes.taps * _padded(outputs) * self.itemsize
-            if weights > SHARED_BYTES:
-                continue
-            for pixels in (1, 2, 4):
-                sums = pixels * outputs * prod(self.window)
-                if sums * self.itemsize <= MOST_SUMS * 4 and pixels <= self.places[1]:
-                    yield Strip(pixels, outputs)
+            for pixels, slices in product((1, 2, 4), (1, 2, 4)):
+                strip = Strip(pixels, outputs, slices)
+                fits = self._sums(strip) * self.itemsize <= MOST_SUMS * 4 and pixels <= self.places[1]
+                if fits and slices <= sizes.channels and self._shared_bytes(strip) <= SHARED_BYTES:
+                    yield strip
+
+    def _sums(self, strip: Strip) -> int:
+        """Return the number of sums of a thread."""
+        return strip.pixels * strip.outputs * prod(self.window)
+
+    def _shared_bytes(self, strip: Strip) -> int:
+        """Return the shared memory of a block: its weights, and all sums where slices exchange them."""
+        weights = self.sizes.channels * self.sizes.taps * _padded(strip.outputs)
+        return (weights + (self._sums(strip) * THREADS if strip.slices > 1 else 0)) * self.itemsize
 
     def threads(self, strip: Strip, max_batch: int) -> int:
         """Return the number of threads at the largest batch."""
         height, width = self.places
         lines = bind_extent(self.sizes.images, max_batch) * height * self.sizes.groups
-        return lines * ceil(width / strip.pixels) * ceil(self.sizes.outputs / strip.outputs)
+        return lines * ceil(width / strip.pixels) * ceil(self.sizes.outputs / strip.outputs) * strip.slices
 
     def cycles(self, strip: Strip, max_batch: int) -> float:
         """Estimate the time in clock cycles: what a multiprocessor issues or reads, or what one thread waits for."""
@@ -137,7 +157,9 @@ class DirectConvolution:
         read = rows * columns * min(32, apart) * self.itemsize // 4 + weights  # 128 bytes at a time
         warps = ceil(self.threads(strip, max_batch) / (32 * MULTIPROCESSORS))
         bringing = ceil(sizes.channels * sizes.taps * strip.outputs / THREADS) * 20 + 700
-        return bringing + sizes.channels * max(warps * max(issued, read), 4 * issued + LATENCY)
+        exchanging = EXCHANGE + 2 * self._sums(strip) * warps if strip.slices > 1 else 0
+        channels = ceil(sizes.channels / strip.slices)
+        return bringing + channels * max(warps * max(issued, read), 4 * issued + LATENCY) + exchanging
 
     def _lines(self, axis: int, pixels: int) -> int:
         """Return how many rows (columns) of x so many places of a thread look at."""
@@ -178,6 +200,7 @@ class DirectConvolution:
             },
             "TOP": f"({sizes.before[0]})",
             "LEFT": f"({sizes.before[1]})",
+            "SLICES": str(strip.slices),
             "PIXELS": str(strip.pixels),
             "THREAD_OUTPUTS": str(strip.outputs),
             "POOLED": str(0 if self.pooled is None else 1 + positions),
@@ -186,7 +209,7 @@ class DirectConvolution:
             **result_types(self.dtype),
         }
         blocks = sizes.groups * ceil(sizes.outputs / strip.outputs)
-        across = Blocks(sizes.images * (height * strips), THREADS)
+        across = Blocks(sizes.images * (height * strips), THREADS // strip.slices)
         return Instance("conv_direct.cu", defines, (across, Blocks(blocks), Blocks(1)), THREADS)
 
 

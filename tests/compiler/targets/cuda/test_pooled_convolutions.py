@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import graphnn as gn
 from cuda_devices import DEVICES, NO_MACHINE, check
 from graphnn import ops
 from graphnn.compiler.pipeline import Options, compile_graph
+from graphnn.compiler.targets.cuda.rules.direct import DirectConvolution, Strip
 from graphnn.compiler.targets.cuda.target import CudaTarget
 
 Nodes = tuple[list[gn.Node], list[gn.Node]]
@@ -110,6 +111,25 @@ def test_positions_of_large_windows_are_integers_of_32_bits(device: str) -> None
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("slices", [2, 4])
+@pytest.mark.parametrize("name", ["more outputs than a thread takes", "larger windows", "groups", "float64", "stride"])
+def test_threads_share_channels(name: str, slices: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[Strip] = []
+
+    def choose(form: DirectConvolution, max_batch: int) -> tuple[Strip, float]:
+        strips = [strip for strip in form.strips() if strip.slices == min(slices, form.sizes.channels // 2 * 2)]
+        used.append(strips[len(used) % len(strips)])
+        return used[-1], 0.0
+
+    monkeypatch.setattr(DirectConvolution, "choose", choose)
+    case = CASES[name]
+    wide = replace(case, channels=5 * case.options.get("groups", 1))
+    steps = labels(check(wide.build, device, (3, 1)))
+    assert steps[0].startswith("conv2d max_pool2d_indices max_pool2d")
+    assert used
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_without_gradients_no_position_is_kept(device: str) -> None:
     assert labels(check(lambda: Case().build(by_image=False, by_weight=False), device)) == ["conv2d max_pool2d"]
 
@@ -193,7 +213,7 @@ def test_sixteen_bits_are_rounded_before_they_compete() -> None:
 def test_tensor_cores_multiply_many_channels() -> None:
     """Their kernel and one of pools are faster than strips of pixels, which know no tensor cores."""
     with gn.Graph():
-        x, weight = gn.placeholder("x", (None, 64, 16, 16)), gn.constant(np.ones((64, 64, 3, 3), np.float32))
+        x, weight = gn.placeholder("x", (None, 128, 16, 16)), gn.constant(np.ones((128, 128, 3, 3), np.float32))
         y = ops.max_pool2d(ops.conv2d(x, weight), 2)
         assert steps_of([y], 64, "tf32") == ["conv2d", "max_pool2d"]
         assert steps_of([y], 64) == ["conv2d max_pool2d"]

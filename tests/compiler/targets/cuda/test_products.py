@@ -239,7 +239,7 @@ def convolution_cases() -> Iterator[Case]:
 
 
 def direct_cases() -> Iterator[Case]:
-    """Every number of pixels and of output channels that a thread may compute."""
+    """Numbers of pixels and of output channels that a thread may compute, and of slices."""
 
     def strip(number: int, node: Node, max_batch: int) -> list[Instance]:
         form = DirectConvolution.of(node)
@@ -247,7 +247,7 @@ def direct_cases() -> Iterator[Case]:
         return [form.instance(strips[number % len(strips)])] if form is not None and strips else chosen(node, max_batch)
 
     for name in ("padding", "several channels", "stride", "dilation", "groups"):
-        for number in range(9):
+        for number in range(20):
             forward, backward, _ = CONVOLUTIONS[name].cases(f"{name} in strips {number}", partial(strip, number))
             yield from (forward, backward)
     for dtype in ("float64", "float16", "bfloat16"):
