@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from graphnn.compiler.targets.cuda.elements import extent_text
 from graphnn.compiler.targets.cuda.rules.gemm import Operand, Product, Uneven, place
 from graphnn.compiler.targets.cuda.rules.phases import PhasedAxis, Phases
 from graphnn.ops.conv import Conv2dDataGradient, Conv2dWeightGradient, Convolution
@@ -97,6 +98,39 @@ class Sizes:
         """Whether so many positions along an axis meet places outside of x."""
         last = (positions - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] - self.before[axis]
         return self.before[axis] > 0 or last >= self.size[axis]
+
+    def macros(self, computed: Pair, **pairs: Pair) -> dict[str, str]:
+        """Return the macros that kernels for few channels share, and one for each axis of further pairs.
+
+        Parameters
+        ----------
+        computed : pair of int
+            Rows and columns of y that threads go through; those beyond the last ones count, too.
+        **pairs : pair of int
+            By name.
+        """
+        check = (int(self.leaves(0, computed[0])), int(self.leaves(1, computed[1])))
+        both = {
+            "SIZE": self.size,
+            "KERNEL": self.kernel,
+            "STRIDE": self.stride,
+            "DILATION": self.dilation,
+            "CHECK": check,
+            **pairs,
+        }
+        return {
+            "IMAGES": extent_text(self.images),
+            "GROUPS": str(self.groups),
+            "CHANNELS": str(self.channels),
+            "OUTPUTS": str(self.outputs),
+            "TOP": f"({self.before[0]})",
+            "LEFT": f"({self.before[1]})",
+            **{
+                f"{name}_{axis}": str(value)
+                for name, pair in both.items()
+                for axis, value in zip("HW", pair, strict=True)
+            },
+        }
 
     def backwards(self) -> Sizes:
         """Return the convolution, with turned weights, that gives the gradient by x where strides are 1."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, prod
 
-from graphnn.compiler.targets.cuda.elements import extent_text, loaded
+from graphnn.compiler.targets.cuda.elements import loaded
 from graphnn.compiler.targets.cuda.instance import Blocks, Instance
 from graphnn.compiler.targets.cuda.rules.convolution import Sizes
 from graphnn.compiler.targets.cuda.rules.gemm import LARGEST_GRID, result_types
@@ -178,28 +178,9 @@ class DirectConvolution:
         height, width = self.places
         strips = ceil(width / strip.pixels)
         rows, columns = height * self.window[0], strips * strip.pixels * self.window[1]
-        pairs = {
-            "SIZE": sizes.size,
-            "PLACES": self.places,
-            "WINDOW": self.window,
-            "KERNEL": sizes.kernel,
-            "STRIDE": sizes.stride,
-            "DILATION": sizes.dilation,
-            "CHECK": (int(sizes.leaves(0, rows)), int(sizes.leaves(1, columns))),
-        }
         defines = {
+            **sizes.macros((rows, columns), PLACES=self.places, WINDOW=self.window),
             "THREADS": str(THREADS),
-            "IMAGES": extent_text(sizes.images),
-            "GROUPS": str(sizes.groups),
-            "CHANNELS": str(sizes.channels),
-            "OUTPUTS": str(sizes.outputs),
-            **{
-                f"{name}_{axis}": str(value)
-                for name, pair in pairs.items()
-                for axis, value in zip("HW", pair, strict=True)
-            },
-            "TOP": f"({sizes.before[0]})",
-            "LEFT": f"({sizes.before[1]})",
             "SLICES": str(strip.slices),
             "PIXELS": str(strip.pixels),
             "THREAD_OUTPUTS": str(strip.outputs),

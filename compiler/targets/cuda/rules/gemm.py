@@ -195,7 +195,10 @@ class Product:
         macros = {} if self.uneven is None else self.uneven.macros
         defines = {**macros, **sizes, **self._reading("A", self.a), **self._reading("B", self.b), **self._writing()}
         gemm = Instance("gemm.cu", defines, (*across, Blocks(turns, each)), threads, workspace)
-        return [gemm] if splits == 1 else [gemm, self._split_sum(splits, workspace)]
+        if splits == 1:
+            return [gemm]
+        assert self.count is not None
+        return [gemm, split_sum(self.count, splits, self.dtype, workspace)]
 
     def _results(self, max_batch: int) -> int:
         assert self.count is not None
@@ -221,19 +224,20 @@ class Product:
             **result_types(self.dtype),
         }
 
-    def _split_sum(self, splits: int, workspace: int) -> Instance:
-        assert self.count is not None
-        threads = 256
-        slices = max(share for share in (1, 2, 4, 8, 16, 32) if share == 1 or share * 4 <= splits)
-        defines = {
-            "THREADS": str(threads),
-            "OUTPUT_COUNT": extent_text(self.count),
-            "SPLITS": str(splits),
-            "SLICES": str(slices),
-            **result_types(self.dtype),
-        }
-        grid = (Blocks(self.count, threads // slices), Blocks(1), Blocks(1))
-        return Instance("split_sum.cu", defines, grid, threads, workspace)
+
+def split_sum(count: Extent, splits: int, dtype: DType, workspace: int) -> Instance:
+    """Return the kernel that adds what `splits` parts of the terms gave for each of `count` results."""
+    threads = 256
+    slices = max(share for share in (1, 2, 4, 8, 16, 32) if share == 1 or share * 4 <= splits)
+    defines = {
+        "THREADS": str(threads),
+        "OUTPUT_COUNT": extent_text(count),
+        "SPLITS": str(splits),
+        "SLICES": str(slices),
+        **result_types(dtype),
+    }
+    grid = (Blocks(count, threads // slices), Blocks(1), Blocks(1))
+    return Instance("split_sum.cu", defines, grid, threads, workspace)
 
 
 def _turned(expression: str) -> str:

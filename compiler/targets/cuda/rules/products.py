@@ -9,6 +9,7 @@ from graphnn.compiler.targets.cuda.elements import extent_text
 from graphnn.compiler.targets.cuda.instance import Instance
 from graphnn.compiler.targets.cuda.rules.convolution import convolution_product
 from graphnn.compiler.targets.cuda.rules.direct import DirectConvolution
+from graphnn.compiler.targets.cuda.rules.direct_weight import DirectWeightGradient
 from graphnn.compiler.targets.cuda.rules.gemm import Operand, Product, place
 from graphnn.compiler.targets.cuda.rules.tiles import CACHED_BYTES, SECOND_KERNEL
 from graphnn.compiler.targets.cuda.walks import Strides, Walk
@@ -54,10 +55,17 @@ def product_kernels(
     unpooled : Node, optional
         The gradient of a max-pool that a weight's gradient reads not from memory but from what it is made of.
     """
-    if unpooled is not None:
-        return convolution_product(node, precision, unpooled).instances(max_batch)
-    by_product = product_of(node, precision, tuple(view.strides for view in views))
-    direct = None if isinstance(node.op, MatMul) else DirectConvolution.of(node)
+    if isinstance(node.op, MatMul):
+        return product_of(node, precision, tuple(view.strides for view in views)).instances(max_batch)
+    by_product = convolution_product(node, precision, unpooled)
+    if isinstance(node.op, Conv2dWeightGradient):
+        gradient = DirectWeightGradient.of(node, unpooled)
+        if gradient is not None:
+            share, cycles = gradient.choose(max_batch)
+            if cycles <= by_product.cycles(max_batch):
+                return gradient.instances(share)
+        return by_product.instances(max_batch)
+    direct = DirectConvolution.of(node)
     if direct is not None:
         strip, cycles = direct.choose(max_batch)
         if cycles <= by_product.cycles(max_batch):

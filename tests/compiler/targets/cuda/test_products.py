@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from graphnn.compiler.targets.cuda.emulator.machine import EmulatorMachine
 from graphnn.compiler.targets.cuda.instance import Instance
 from graphnn.compiler.targets.cuda.rules import gemm
 from graphnn.compiler.targets.cuda.rules.direct import DirectConvolution
+from graphnn.compiler.targets.cuda.rules.direct_weight import DirectWeightGradient
 from graphnn.compiler.targets.cuda.rules.products import can_multiply, product_kernels, product_of
 from graphnn.compiler.targets.cuda.rules.tiles import SHARED_BYTES, THREAD_TILES, WARP_TILES, Tile
 from graphnn.ops import dtypes
@@ -247,7 +248,7 @@ def direct_cases() -> Iterator[Case]:
         return [form.instance(strips[number % len(strips)])] if form is not None and strips else chosen(node, max_batch)
 
     for name in ("padding", "several channels", "stride", "dilation", "groups"):
-        for number in range(20):
+        for number in range(0, 27, 2):
             forward, backward, _ = CONVOLUTIONS[name].cases(f"{name} in strips {number}", partial(strip, number))
             yield from (forward, backward)
     for dtype in ("float64", "float16", "bfloat16"):
@@ -255,12 +256,37 @@ def direct_cases() -> Iterator[Case]:
         yield from (forward, backward)
 
 
+def direct_weight_cases() -> Iterator[Case]:
+    """Numbers of channels and of pixels that a thread may add up, and of blocks that share them."""
+
+    def share(number: int, node: Node, max_batch: int) -> list[Instance]:
+        form = DirectWeightGradient.of(node)
+        assert form is not None
+        shares = list(form.shares(max_batch))
+        shares += [replace(each, splits=3) for each in shares]
+        return form.instances(shares[number % len(shares)])
+
+    for name in ("padding", "several channels", "stride", "dilation", "groups", "depthwise"):
+        for number in range(0, 40, 3):
+            yield CONVOLUTIONS[name].cases(f"{name} in shares {number}", partial(share, number))[2]
+    for dtype in ("float64", "float16", "bfloat16"):
+        yield CONVOLUTIONS["groups"].cases("groups", partial(share, 1), dtype)[2]
+    x, dy = numbers((N, 1, 4, 5), "float32", 0), numbers((N, 2, 2, 3), "float32", 1)
+    x[1, 0, 2, 4] = np.inf  # which a pixel beyond the last one would meet
+    for number in range(3):
+        given = [((N, 1, 4, 5), "float32", x), ((N, 2, 2, 3), "float32", dy)]
+        op = Conv2dWeightGradient((1, 1), ((0, 0), (0, 0)), (1, 1), 1, (3, 3))
+        yield case(f"infinity at the edge in shares {number}", op, given, partial(share, number * 3), BATCH, 2e-5)
+
+
 # Checks.
 
 
 @needs_emulator
 @pytest.mark.parametrize(
-    "cases", [matmul_cases, tile_cases, nonfinite_cases, convolution_cases, direct_cases], ids=lambda f: f.__name__
+    "cases",
+    [matmul_cases, tile_cases, nonfinite_cases, convolution_cases, direct_cases, direct_weight_cases],
+    ids=lambda f: f.__name__,
 )
 def test_values(cases: Callable[[], Iterator[Case]]) -> None:
     Runner(list(cases())).check_all(BATCHES)
