@@ -80,16 +80,23 @@ def joined_transposes(node: Node) -> Node | None:
 
 
 def transposed_product(node: Node) -> Node | None:
-    """``transpose(transpose(a) @ b)`` → ``transpose(b) @ a``: a weight's gradient in the weight's own order."""
-    op, product = node.op, node.inputs[0]
-    assert isinstance(op, Transpose)
-    if not isinstance(product.op, MatMul) or node.rank != 2 or op.axes != (1, 0):
+    """``transpose(transpose(a) @ b)`` → ``transpose(b) @ a`` of matrices: a weight's gradient in the weight's order."""
+    product = node.inputs[0]
+    if not isinstance(product.op, MatMul) or not _turns_matrices(node):
         return None
     a, b = product.inputs
-    if not isinstance(a.op, Transpose) or a.rank != 2 or b.rank != 2:
+    if not _turns_matrices(a):
         return None
-    turned = replacement(product, Transpose((1, 0)), (b,), b.spec.with_shape(b.shape[::-1]), f"{product.name}.turned")
+    axes = (*range(b.rank - 2), b.rank - 1, b.rank - 2)
+    spec = b.spec.with_shape(b.shape[axis] for axis in axes)
+    turned = replacement(product, Transpose(axes), (b,), spec, f"{product.name}.turned")
     return replacement(node, MatMul(), (turned, a.inputs[0]))
+
+
+def _turns_matrices(node: Node) -> bool:
+    """Whether a node is a transpose of the last two axes."""
+    last = node.rank - 1
+    return isinstance(node.op, Transpose) and node.op.axes == (*range(last - 1), last, last - 1)
 
 
 def neutral_operand(node: Node) -> Node | None:

@@ -99,7 +99,8 @@ class PlanBuilder:
             for node in schedule.nodes
             if node not in native and not node.op.is_view and not isinstance(node.op, Assign | Concat)
         }
-        self.destinations = destinations(schedule, self.needs, writes_last)
+        wanted = destinations(schedule, self.needs, writes_last)
+        self.destinations = {node: place for node, place in wanted.items() if place.owner not in native}
         self.memory_of = self._memories()
         self.last_read = self._last_reads()
 
@@ -120,8 +121,13 @@ class PlanBuilder:
         return [self.view(node) for node in self.schedule.subgraph.fetches]
 
     def view(self, node: Node) -> View:
-        """Return where a node's value is; sources get their storage when they are first needed."""
-        if node not in self.views:
+        """Return where a node's value is; sources get their storage when they are first needed.
+
+        So do values that native code shows in other memory, where no view does that for those who read them outside.
+        """
+        if node not in self.views and node.op.is_view:
+            self.place(node, -1, self.steps[-1].group)
+        elif node not in self.views:
             assert is_source(node)
             kinds: dict[type, StorageKind] = {Placeholder: "feed", Constant: "constant"}
             self.views[node] = self.new_storage(node, kinds.get(type(node.op), "variable"))

@@ -122,11 +122,11 @@ class WeightGradient:
         return Shares(self.vectors, self.threads if self.by_columns else 1, 4 if self._many_registers else 3)
 
 
-def print_weight_gradient(rows: int, columns: int, name: str, lanes: int, threads: int) -> str:
+def print_weight_gradient(rows: int, columns: int, name: str, lanes: int, threads: int, positions: int = 1) -> str:
     """Print ``name(a, a_step, b, b_step, y, n)``, which each thread calls.
 
-    `a` is blocks of `rows` vectors of examples, `b` of `columns`, `a_step` and `b_step` bytes from one to the next. The
-    result is row-major.
+    `a` is blocks of `rows` vectors of examples for each of some positions, `b` of `columns`; `a_step` and `b_step` are
+    bytes from one block to the next. The result, summed over positions too, is row-major.
     """
     shape = WeightGradient.of(rows, columns, lanes, threads)
     heights, widths = sorted(shape.row_shares.sizes), sorted(shape.vector_shares.sizes)
@@ -142,17 +142,23 @@ def print_weight_gradient(rows: int, columns: int, name: str, lanes: int, thread
         "    row += height;",
         "}",
     ]
+    from_a, from_b = (f"position * {4 * count} * LANES" for count in (shape.rows, shape.columns))
+    over_examples = [
+        f"for (int64_t start = 0; start < n; start += {TURNED_EXAMPLES}) {{",
+        f"    const int examples = n - start < {TURNED_EXAMPLES} ? (int)(n - start) : {TURNED_EXAMPLES};",
+        f"    const char *const of_a = a + start / LANES * a_step + {from_a};",
+        f"    const char *const of_b = b + start / LANES * b_step + {from_b};",
+        "    const int adds = position > 0 || start > 0;",
+        f"    {name}_turn_all(of_b, b_step, vector, width, examples, turned);",
+        *indented(over_rows),
+        "}",
+    ]
     shared = [
         *row_share,
         *vector_share,
         "for (int vector = first_vector; vector < last_vector;) {",
         f"    const int width = gn_part(last_vector - vector, {shape.vector_shares.at_most});",
-        f"    for (int64_t start = 0; start < n; start += {TURNED_EXAMPLES}) {{",
-        f"        const int examples = n - start < {TURNED_EXAMPLES} ? (int)(n - start) : {TURNED_EXAMPLES};",
-        "        const char *const of_a = a + start / LANES * a_step, *const of_b = b + start / LANES * b_step;",
-        f"        {name}_turn_all(of_b, b_step, vector, width, examples, turned);",
-        *indented(indented(over_rows)),
-        "    }",
+        *indented(loop("position", range(positions), over_examples)),
         "    vector += width;",
         "}",
     ]
@@ -188,7 +194,7 @@ def _over_shares(threads: int, body: Sequence[str]) -> list[str]:
 
 def _choose(row: str, heights: Sequence[int], column: str, widths: Sequence[int], tile: str) -> Iterator[str]:
     """Print the call of the tile that has the right size."""
-    arguments = "of_a + 4 * LANES * row, a_step, turned, examples, y, row, vector, start > 0"
+    arguments = "of_a + 4 * LANES * row, a_step, turned, examples, y, row, vector, adds"
     for height, width in product(heights, widths):
         yield f"if ({row} == {height} && {column} == {width}) {tile}{height}x{width}({arguments});"
 

@@ -68,7 +68,8 @@ def _merged_pools(units: tuple[Unit, ...], kept: frozenset[Node]) -> tuple[Unit,
         pools = readers.get(unit.root, [])
         if isinstance(unit.root.op, Conv2d) and len(unit.nodes) == 1 and unit.root not in kept and pools:
             nodes = sorted((each.root for each in pools), key=lambda node: isinstance(node.op, MaxPool2d))
-            if all(len(each.nodes) == 1 for each in pools) and _pool_alike(nodes) and _fits_stack(unit.root, nodes[-1]):
+            alone = all(len(each.nodes) == 1 and unit.root in each.inputs for each in pools)
+            if alone and _pool_alike(nodes) and _fits_stack(unit.root, nodes[-1]):
                 replaced |= dict.fromkeys(pools)
                 replaced[unit] = Unit("lanes", (unit.root, *nodes), tuple(nodes[:-1]))
     merged = (replaced.get(unit, unit) for unit in units)
@@ -129,9 +130,10 @@ def _joined(first: Unit, second: Unit, units: Sequence[Unit], kept: frozenset[No
 
 
 def _is_safe(unit: Unit) -> bool:
-    """Whether each number of a variable is read before it is written: at the same place of the loop, or not at all."""
+    """Whether each number that a loop writes is read before: at the same place of the loop, or not at all."""
     written = {node.inputs[0] for node in unit.nodes if isinstance(node.op, Assign)}
-    return all(given in written or behind_alias(given) not in written for given in unit.inputs)
+    changed = written.union(unit.nodes)
+    return all(given in written or behind_alias(given) not in changed for given in unit.inputs)
 
 
 def _ordered(units: Sequence[Unit], write_edges: Sequence[tuple[Node, Node]]) -> list[Unit] | None:

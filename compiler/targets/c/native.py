@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from graphnn.compiler.schedule.form import Schedule, write_edges
 from graphnn.compiler.targets.c.merge import merge_units
 from graphnn.compiler.targets.c.units import Kind, Unit, behind_alias, kind_of, memory_read, units_of
-from graphnn.ops.loss import CrossEntropy
+from graphnn.ops.max_pool import MaxPooling
 from graphnn.ops.node import Node
 
 LARGEST_SEGMENT = 256
@@ -53,11 +53,16 @@ def native_segments(schedule: Schedule, checked_indices: bool) -> list[NativeSeg
     for node in schedule.subgraph.nodes:
         for given in dict.fromkeys(node.inputs):
             readers[given].append(node)
+    fetched = frozenset(schedule.subgraph.fetches)
     kinds: dict[Node, Kind] = {}
     for node in schedule.nodes:
-        kind = kind_of(node, readers[node])
-        if kind is not None and (checked_indices or not isinstance(node.op, CrossEntropy)):
+        kind = kind_of(node, () if node in fetched else readers[node])
+        if kind is not None and (checked_indices or not _may_refuse(node)):
             kinds[node] = kind
+    for node in reversed(schedule.nodes):
+        is_copy = node.op.is_view and node in kinds and kinds[node] != "alias"
+        if is_copy and readers[node] and not any(reader in kinds for reader in readers[node]):
+            del kinds[node]  # only NumPy reads it, which needs no copy
     parts: list[list[Unit] | Node] = []
     members: list[list[Node]] = []
     for group in schedule.groups:
@@ -72,6 +77,12 @@ def native_segments(schedule: Schedule, checked_indices: bool) -> list[NativeSeg
         else:
             parts += group.nodes
     return _with_outputs(parts, members, schedule)
+
+
+def _may_refuse(node: Node) -> bool:
+    """Whether an op refuses indices out of range; a max-pool's own positions are within its windows."""
+    bounds = node.op.index_bounds(*(given.spec for given in node.inputs))
+    return bool(bounds) and not isinstance(node.op, MaxPooling)
 
 
 def _with_outputs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from graphnn.compiler.targets.c.convolution import print_conv2d, print_conv2d_data_gradient
@@ -16,15 +16,30 @@ from graphnn.compiler.targets.c.convolution_weight_gradient import (
 from graphnn.compiler.targets.c.cooperative import print_dense_together, print_weight_gradient
 from graphnn.compiler.targets.c.dense import Dense, print_dense
 from graphnn.compiler.targets.c.expressions import C_TYPES
+from graphnn.compiler.targets.c.flat_products import print_flat_product
+from graphnn.compiler.targets.c.indexing import has_indexing_kernel, print_indexing
 from graphnn.compiler.targets.c.loops import print_batch_sum, print_flat, print_lanes
+from graphnn.compiler.targets.c.moves import print_move
+from graphnn.compiler.targets.c.products import Product, print_product
+from graphnn.compiler.targets.c.random import print_random
 from graphnn.compiler.targets.c.rows import has_row_kernel, print_row_kernel
+from graphnn.compiler.targets.c.scans import has_scan_kernel, print_scan
 from graphnn.compiler.targets.c.segment import Call, Place, SegmentPlan
 from graphnn.compiler.targets.c.squares import print_pack
-from graphnn.compiler.targets.c.units import Unit, behind_alias, example_shape, is_batched
+from graphnn.compiler.targets.c.units import (
+    MOVES,
+    Unit,
+    example_shape,
+    is_batched,
+    memory_of,
+    read_in_place,
+    summed_rows,
+)
 from graphnn.ops.conv import Conv2d, Conv2dDataGradient, Conv2dWeightGradient
 from graphnn.ops.matmul import MatMul
 from graphnn.ops.max_pool import MaxPool2d
 from graphnn.ops.node import Node
+from graphnn.ops.random import Random
 from graphnn.ops.shape import Transpose
 
 PART_LINES = 600
@@ -48,12 +63,15 @@ class UnitCode:
         What is passed, in order, None for a null pointer; the result follows.
     sum_bytes : int
         For a sum over examples: bytes of what a thread adds up in.
+    takes_block : bool
+        Whether what is called per block is told the block's number, after all else.
     """
 
     name: str
     text: str
     operands: tuple[Node | None, ...]
     sum_bytes: int = 0
+    takes_block: bool = False
 
     @property
     def signatures(self) -> list[str]:
@@ -70,21 +88,14 @@ def print_unit(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
     code = _code(unit, name, lanes, threads)
     text = code.text.replace(f"static void {name}(", f"void {name}(")
     text = text.replace(f"static void {name}_finish(", f"void {name}_finish(")
-    return UnitCode(name, title + text, code.operands, code.sum_bytes)
+    return replace(code, text=title + text)
 
 
 def _code(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
     node = unit.root
     match node.op:
-        case MatMul() if is_batched(node):
-            layer, operands = _dense(node)
-            if unit.kind == "lanes":
-                return UnitCode(name, print_dense(layer, name), operands)
-            return UnitCode(name, print_dense_together(layer, name, lanes, threads), operands)
         case MatMul():
-            operands = (node.inputs[0].inputs[0], node.inputs[1])
-            rows, columns = node.spec.static_shape
-            return UnitCode(name, print_weight_gradient(rows, columns, name, lanes, threads), operands)
+            return _product(unit, name, lanes, threads)
         case Conv2d():
             return UnitCode(name, print_conv2d(name, _geometry(node), lanes), (*node.inputs, None, None))
         case MaxPool2d() if isinstance(unit.nodes[0].op, Conv2d):
@@ -99,8 +110,11 @@ def _code(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
             geometry = Conv2dGeometry.of(node.op, node.inputs[0].spec, node.spec)
             nbytes = 4 * weight_gradient_accumulator_size(geometry, lanes)
             return UnitCode(name, print_conv2d_weight_gradient(name, geometry, lanes), node.inputs, nbytes)
-    if has_row_kernel(node):
-        return UnitCode(name, print_row_kernel(node, name), node.inputs)
+        case Random():
+            text = print_random(node, name, lanes)
+            return UnitCode(name, text, node.inputs, takes_block=is_batched(node))
+    if (kernel := _kernel_of_one_op(unit, name, lanes, threads)) is not None:
+        return UnitCode(name, kernel, node.inputs)
     if unit.kind == "lanes":
         return UnitCode(name, print_lanes(unit, name), unit.inputs)
     if unit.kind == "flat":
@@ -109,9 +123,36 @@ def _code(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
     return UnitCode(name, print_batch_sum(unit, name), unit.inputs, nbytes)
 
 
+def _kernel_of_one_op(unit: Unit, name: str, lanes: int, threads: int) -> str | None:
+    """Return the kernel of an op that has one of its own, which takes the op's inputs as they are."""
+    if isinstance(unit.root.op, MOVES):
+        return print_move(unit.root, name, lanes)
+    if has_indexing_kernel(unit.root):
+        return print_indexing(unit, name, lanes, threads)
+    if has_scan_kernel(unit.root):
+        return print_scan(unit, name)
+    return print_row_kernel(unit.root, name) if has_row_kernel(unit.root) else None
+
+
 def _geometry(node: Node) -> Conv2dGeometry:
     assert isinstance(node.op, Conv2d)
     return Conv2dGeometry.of(node.op, node.inputs[0].spec, node.inputs[1].spec)
+
+
+def _product(unit: Unit, name: str, lanes: int, threads: int) -> UnitCode:
+    node = unit.root
+    summed = summed_rows(node)
+    if summed is not None:
+        rows, columns = node.spec.static_shape
+        positions = math.prod(example_shape(summed[0])) // rows
+        return UnitCode(name, print_weight_gradient(rows, columns, name, lanes, threads, positions), summed)
+    if is_batched(node) and node.rank == 2:
+        layer, operands = _dense(node)
+        if unit.kind == "lanes":
+            return UnitCode(name, print_dense(layer, name), operands)
+        return UnitCode(name, print_dense_together(layer, name, lanes, threads), operands)
+    print_stack = print_product if is_batched(node) else print_flat_product
+    return UnitCode(name, print_stack(Product.of(node), name, lanes), tuple(map(read_in_place, node.inputs)))
 
 
 def _dense(node: Node) -> tuple[Dense, tuple[Node, ...]]:
@@ -254,6 +295,8 @@ class _SegmentPrinter:
             operands += [self._address(self.plan.sums[unit], node), "valid"]
         else:
             operands += [self._address(self.plan.places[each, call.level], each) for each in unit.results]
+        if self.code[unit].takes_block:
+            operands.append("block")
         return f"{self.code[unit].name}({', '.join(operands)});"
 
     def _hand_over(self, unit: Unit) -> Iterator[str]:
@@ -267,17 +310,19 @@ class _SegmentPrinter:
     def _pointer(self, node: Node | None, level: int) -> str:
         if node is None:
             return "0"
-        value = behind_alias(node)
+        value, first = memory_of(node)
+        start = f" + {first}{' * LANES' if is_batched(value) else ''}" if first else ""
         if (value, level) in self.plan.places:
-            return self._address(self.plan.places[value, level], value)
-        return f"({C_TYPES[value.dtype]} *)arguments[{self.argument[value]}]"
+            return self._address(self.plan.places[value, level], value) + start
+        return f"({C_TYPES[value.dtype]} *)arguments[{self.argument[value]}]{start}"
 
     def _whole(self, node: Node | None, level: int) -> list[str]:
         """Return the pointer to a value; of one with a batch to its first block, and the bytes to the next one."""
         if node is None or not is_batched(node):
             return [self._pointer(node, level)]
-        place = self.plan.places[behind_alias(node), level]
-        return [f"{place.area} + {place.offset}", str(place.block_bytes)]
+        value, first = memory_of(node)
+        place = self.plan.places[value, level]
+        return [f"{place.area} + {place.offset + first * self.lanes * value.dtype.itemsize}", str(place.block_bytes)]
 
     def _address(self, place: Place, node: Node) -> str:
         block = f" + block * {place.block_bytes}" if place.block_bytes and is_batched(node) else ""

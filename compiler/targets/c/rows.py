@@ -108,16 +108,17 @@ def _argmax(node: Node) -> str:
     shape = example_shape(node.inputs[0])
     axis = op.axis % node.inputs[0].rank - 1
     outer, size, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    kind = C_TYPES[node.inputs[0].dtype]
     first = f"x0[(o * {size * inner} + k) * LANES + lane]"
     return f"""\
     for (int64_t o = 0; o < {outer}; o++)
     for (int64_t k = 0; k < {inner}; k++) {{
-        float top[LANES];
+        {kind} top[LANES];
         int32_t place[LANES] = {{0}};
         for (int lane = 0; lane < LANES; lane++) top[lane] = {first};
         for (int32_t i = 1; i < {size}; i++)
             for (int lane = 0; lane < LANES; lane++) {{
-                const float value = x0[((o * {size} + i) * {inner} + k) * LANES + lane];
+                const {kind} value = x0[((o * {size} + i) * {inner} + k) * LANES + lane];
                 const int larger = (value > top[lane]) | ((value != value) & (top[lane] == top[lane]));
                 top[lane] = larger ? value : top[lane];
                 place[lane] = larger ? i : place[lane];

@@ -1,8 +1,8 @@
 /* Functions of numbers that C and CUDA have in common. Names with an f are of float, those without of double.
 
    They come after a target's own, scalar_math.h or device_math.h, which has how a function is declared (GN_SCALAR),
-   gn_expf and gn_log1pf, and gcc's builtins where the compiler is another one. Nothing is included from here: NVRTC has
-   no folder to look in. */
+   gn_float_of, gn_expf, gn_logf, gn_log1pf and gn_cosf, and gcc's builtins where the compiler is another one. Nothing is
+   included from here: NVRTC has no folder to look in. */
 #ifndef GRAPHNN_SHARED_MATH_H
 #define GRAPHNN_SHARED_MATH_H
 
@@ -94,6 +94,36 @@ GN_SCALAR int64_t gn_integer_power(int64_t base, int64_t exponent)
     for (; exponent; exponent >>= 1, factor *= factor)
         if (exponent & 1) result *= factor;
     return (int64_t)result;
+}
+
+/* Random numbers, from the words of 32 bits that Philox makes of an element; float serves the 16-bit types, too. */
+
+/* The first bits of a word, or two, as a fraction of 1, rounded down. */
+GN_SCALAR float gn_fractionf(uint32_t word, int bits)
+{
+    return (float)(int32_t)(word >> (32 - bits)) * gn_float_of((uint32_t)(127 - bits) << 23);
+}
+GN_SCALAR double gn_fraction(uint32_t high, uint32_t low)
+{
+    return (double)(int64_t)(((uint64_t)high << 32 | low) >> 11) * 0x1p-53;
+}
+
+/* Uniform in [0, 1): multiples of 2^-p, p being the bits of a type's significand. */
+GN_SCALAR float gn_uniform_f16(uint32_t w0) { return gn_fractionf(w0, 11); }
+GN_SCALAR float gn_uniform_bf16(uint32_t w0) { return gn_fractionf(w0, 8); }
+GN_SCALAR float gn_uniform_f32(uint32_t w0) { return gn_fractionf(w0, 24); }
+GN_SCALAR double gn_uniform_f64(uint32_t w0, uint32_t w1) { return gn_fraction(w0, w1); }
+
+/* Of mean 0 and standard deviation 1, by the method of Box and Muller. */
+GN_SCALAR float gn_normal_f32(uint32_t w0, uint32_t w1)
+{
+    const float u1 = (float)w0 * 0x1p-32f + 0x1p-33f;
+    return __builtin_sqrtf(-2 * gn_logf(u1)) * gn_cosf(0x1.921fb6p+2f * gn_fractionf(w1, 24));
+}
+GN_SCALAR double gn_normal_f64(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3)
+{
+    const double u1 = (double)((uint64_t)w0 << 32 | w1) * 0x1p-64 + 0x1p-65;
+    return __builtin_sqrt(-2 * gn_log(u1)) * gn_cos(0x1.921fb54442d18p+2 * gn_fraction(w2, w3));
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lanes.h"
+#include "random.h"
 #include "scalar_math.h"
 
 #ifdef _OPENMP
@@ -51,6 +52,14 @@ static inline int gn_part(int64_t left, int at_most)
 {
     const int64_t tiles = (left + at_most - 1) / at_most;
     return (int)((left + tiles - 1) / tiles);
+}
+
+/* The place that an index names on an axis, a negative one counted from the end. What stands in lanes beyond the batch is
+   no index: it names a place inside, too. */
+static inline int64_t gn_row(int64_t index, int64_t size)
+{
+    const int64_t from_start = index < 0 ? index + size : index;
+    return from_start >= 0 && from_start < size ? from_start : 0;
 }
 
 /* Add the time since the last call to one of the counters, if times are wanted. */

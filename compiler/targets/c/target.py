@@ -30,7 +30,7 @@ from graphnn.ops.op import Op
 from graphnn.ops.spec import TensorSpec
 from graphnn.ops.state import Assign
 
-HEADERS = ("support.h", "lanes.h", "scalar_math.h", "shared_math.h")
+HEADERS = ("support.h", "lanes.h", "random.h", "scalar_math.h", "shared_math.h")
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,10 @@ FIRES: dict[str, tuple[Rule, Rule]] = {
         lambda x: (x[:, 0].T @ x[:, 1]).T,
         lambda x: x[:, 1].T @ x[:, 0],
     ),
+    "transposed products of many matrices": (
+        lambda x: (x.transpose(0, 2, 1) @ (x + x)).transpose(0, 2, 1),
+        lambda x: (x + x).transpose(0, 2, 1) @ x,
+    ),
     "one rule after another": (lambda x: -((-(x + 0)) * 1) / 1, lambda x: x),
 }
 
@@ -104,7 +108,7 @@ STAYS: dict[str, Rule] = {
     "reshape of a transpose": lambda x: x.transpose(0, 2, 1).reshape((-1, 6)),
     "transposed product": lambda x: (x[:, 0] @ x[:, 1].T).T,
     "product of a transposed": lambda x: x[:, 0].T @ x[:, 1],
-    "transposed products of many matrices": lambda x: (x.transpose(0, 2, 1) @ x).transpose(0, 2, 1),
+    "product of a transposed, all axes turned": lambda x: (x.transpose(0, 2, 1) @ x).transpose(2, 1, 0),
     "a choice between two": lambda x: ops.where(x > 0, x, -x),
     "a choice between equals that broadcast": lambda x: ops.where(x > 0, constant(1.0), constant(1.0)),
     "casts there and back, which round": lambda x: x.astype("float16").astype("float32"),
