@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 
 from graphnn.compiler.targets.c.cooperative import Shares
-from graphnn.compiler.targets.c.products import Product, row_major
+from graphnn.compiler.targets.c.products import Product
 from graphnn.compiler.targets.c.register_tiles import outer_product, vector_registers
-from graphnn.compiler.targets.c.text import function, indented, linear, loop
+from graphnn.compiler.targets.c.text import function, indented, linear, loop, row_major
 
 TERMS = 128
 """Terms whose columns are at hand at a time: four vectors of each stay in a first-level cache."""

@@ -11,7 +11,7 @@ import math
 from graphnn.compiler.targets.c.expressions import C_TYPES
 from graphnn.compiler.targets.c.lines import Lines, print_kernel
 from graphnn.compiler.targets.c.squares import print_turn
-from graphnn.compiler.targets.c.text import function, indented, linear
+from graphnn.compiler.targets.c.text import function, indented, linear, row_major
 from graphnn.compiler.targets.c.units import Unit, example_shape, is_batched
 from graphnn.ops import dtypes
 from graphnn.ops.gather import Gather, ScatterAdd
@@ -197,7 +197,7 @@ def _columns(node: Node, name: str, every: list[str], count: int, turn: str | No
 def _over_elements(x: Node, index: Node, axis: int, statement: str) -> list[str]:
     """Print a loop over the indices: the one at `place` picks what is at `entry` of x."""
     axes = range(int(is_batched(index)), index.rank)
-    of_x, of_index = _steps(x), _steps(index)
+    of_x, of_index = (row_major(node.spec.bind(1).static_shape) for node in (x, index))
     others = linear(*((f"i{a}", of_x[a]) for a in axes if a != axis))
     place = linear(*((f"i{a}", of_index[a]) for a in axes))
     in_lanes = {node: "({}) * LANES + lane" if is_batched(node) else "{}" for node in (x, index)}
@@ -205,12 +205,6 @@ def _over_elements(x: Node, index: Node, axis: int, statement: str) -> list[str]
     body = [f"const int64_t place = {in_lanes[index].format(place)};", f"const int64_t entry = {entry};", statement]
     loops = [f"for (int64_t i{a} = 0; i{a} < {index.shape[a]}; i{a}++)" for a in axes]
     return [*loops, *([LANE_LOOP] if is_batched(index) else []), "{", *indented(body), "}"]
-
-
-def _steps(node: Node) -> list[int]:
-    """Return the numbers from one index to the next on each axis; that of the batch is not meant."""
-    shape = node.spec.bind(1).static_shape
-    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
 def _gather(node: Node, axis: int) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphnn.compiler.targets.c.expressions import C_TYPES, expression, literal
+from graphnn.compiler.targets.c.text import indented, linear, row_major
 from graphnn.compiler.targets.c.units import Unit, example_shape, is_batched
 from graphnn.ops import dtypes
 from graphnn.ops.node import Node
@@ -70,14 +71,13 @@ class Nest:
     def index(self, node: Node, variables: Sequence[str]) -> str:
         """Return the C expression of an operand's element."""
         steps = zip(variables, self.strides[node], self.shape, strict=True)
-        terms = [v if step == 1 else f"{v} * {step}" for v, step, length in steps if step and length > 1]
-        return " + ".join(terms) or "0"
+        return linear(*((variable, step) for variable, step, length in steps if length > 1))
 
 
 def _strides(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     own = example_shape(node)
     own = own[len(own) - len(shape) :] if len(own) > len(shape) else (1,) * (len(shape) - len(own)) + own
-    full = [math.prod(own[axis + 1 :]) for axis in range(len(own))]
+    full = row_major(own)
     return tuple(0 if size == 1 else step for size, step in zip(own, full, strict=True))
 
 
@@ -152,7 +152,7 @@ def print_lanes(unit: Unit, name: str) -> str:
         variables[-1] = "0"  # `lane` goes through the innermost axis as well
     lines, values = printer.statements(nest, variables)
     value = values[printer.value]
-    place = "(" + _row_major(nest.shape[:outer], variables[:outer]) + ") * LANES + lane"
+    place = "(" + _place(nest.shape[:outer], variables[:outer]) + ") * LANES + lane"
     if printer.reduction is None:
         stop, shape = (f"{nest.shape[-1]} * LANES", nest.shape[:-1]) if flows else ("LANES", nest.shape)
         return _function(head, _loops(shape, variables, _lane_loop([*lines, f"y[{place}] = {value};"], stop)))
@@ -177,12 +177,12 @@ def print_batch_sum(unit: Unit, name: str) -> str:
     variables = [f"i{axis}" for axis in range(len(nest.shape))]
     lines, values = printer.statements(nest, variables)
     value = values[printer.value]
-    place = "(" + _row_major(nest.shape[:outer], variables[:outer]) + ") * LANES + lane"
+    place = "(" + _place(nest.shape[:outer], variables[:outer]) + ") * LANES + lane"
     add = [*lines, f"sums[{place}] += {value};"]
     whole = _loops(nest.shape[:outer], variables[:outer], _loops(inner, variables[outer:], _lane_loop(add)))
     part = _loops(nest.shape[:outer], variables[:outer], _loops(inner, variables[outer:], _lane_loop(add, "valid")))
     head = f"static void {name}({_join(printer.operands(), f'{kind} *sums, int valid')})"
-    body = ["if (valid == LANES) {", *_indent(whole), "} else {", *_indent(part), "}"]
+    body = ["if (valid == LANES) {", *indented(whole), "} else {", *indented(part), "}"]
     finish = _function(
         f"static void {name}_finish(const {kind} *sums, {kind} *y)",
         _loops((size,), ["i"], [f"{kind} sum = 0;", *_lane_loop(["sum += sums[i * LANES + lane];"]), "y[i] = sum;"]),
@@ -205,17 +205,17 @@ def print_flat(unit: Unit, name: str) -> str:
     variables = [f"i{axis}" for axis in range(len(nest.shape))]
     lines, values = printer.statements(nest, variables)
     value = values[printer.value]
-    place = _row_major(nest.shape[:outer], variables[:outer])
+    place = _place(nest.shape[:outer], variables[:outer])
     if printer.reduction is not None:
         start, step = reduction_text(printer.reduction, root.dtype)
         body = [f"{C_TYPES[root.dtype]} sum = {start};"]
         body += _loops(inner, variables[outer:], [*lines, step.format(value=value, sum="sum")])
         nested = _loops(nest.shape[:outer], variables[:outer], [*body, f"y0[{place}] = sum;"])
-        return _function(head, ["#pragma omp single nowait", "{", *_indent(nested), "}"])
+        return _function(head, ["#pragma omp single nowait", "{", *indented(nested), "}"])
     stores = [f"y{number}[{place}] = {values[node]};" for number, node in enumerate(unit.results)]
     loops = _loops(nest.shape, variables, [*lines, *stores])
     if math.prod(nest.shape) < PARALLEL_FROM:
-        return _function(head, ["#pragma omp single nowait", "{", *_indent(loops), "}"])
+        return _function(head, ["#pragma omp single nowait", "{", *indented(loops), "}"])
     simd = " simd" if len(nest.shape) == 1 else ""
     return _function(head, [f"#pragma omp for{simd} schedule(static) nowait", *loops])
 
@@ -256,34 +256,27 @@ def _limit(dtype: dtypes.DType, lowest: bool) -> str:
     return low if lowest else high
 
 
-def _row_major(shape: Sequence[int], variables: Sequence[str]) -> str:
-    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    terms = [
-        v if step == 1 else f"{v} * {step}" for v, step, size in zip(variables, steps, shape, strict=True) if size > 1
-    ]
-    return " + ".join(terms) or "0"
+def _place(shape: Sequence[int], variables: Sequence[str]) -> str:
+    steps = zip(variables, row_major(shape), shape, strict=True)
+    return linear(*((variable, step) for variable, step, size in steps if size > 1))
 
 
 def _loops(shape: Sequence[int], variables: Sequence[str], body: list[str]) -> list[str]:
     if not shape:
-        return ["{", *_indent(body), "}"] if len(body) > 1 else body
+        return ["{", *indented(body), "}"] if len(body) > 1 else body
     head = f"for (int64_t {variables[0]} = 0; {variables[0]} < {shape[0]}; {variables[0]}++) {{"
-    return [head, *_indent(_loops(shape[1:], variables[1:], body)), "}"]
+    return [head, *indented(_loops(shape[1:], variables[1:], body)), "}"]
 
 
 def _lane_loop(body: list[str], stop: str = "LANES") -> list[str]:
     # One vector instruction a statement: unrolled early, the loop around it would be vectorised instead, at the price
     # of shuffles. In place, an element is read before it is written, whatever the compiler may fear.
     pragmas = ["#pragma GCC unroll 1", "#pragma GCC ivdep"]
-    return [*pragmas, f"for (int lane = 0; lane < {stop}; lane++) {{", *_indent(body), "}"]
-
-
-def _indent(lines: Sequence[str]) -> list[str]:
-    return [line if line.startswith("#") else f"    {line}" for line in lines]
+    return [*pragmas, f"for (int lane = 0; lane < {stop}; lane++) {{", *indented(body), "}"]
 
 
 def _function(head: str, body: list[str]) -> str:
-    return "\n".join([head, "{", *_indent(body), "}"])
+    return "\n".join([head, "{", *indented(body), "}"])
 
 
 def _join(*parts: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphnn.compiler.targets.c.expressions import C_TYPES, literal
 from graphnn.compiler.targets.c.loops import PARALLEL_FROM
-from graphnn.compiler.targets.c.text import indented, linear
+from graphnn.compiler.targets.c.text import indented, linear, row_major
 from graphnn.compiler.targets.c.units import example_shape, is_batched
 from graphnn.ops.node import Node
 from graphnn.ops.op import Op
@@ -101,8 +101,7 @@ def print_move(node: Node, name: str, lanes: int) -> str:
     for move, pragma in zip(moves, pragmas, strict=True):
         body += [pragma] if pragma else []
         body += _loops(move.joined(), border)
-    lines = [line if line.startswith("#") else f"    {line}" for line in body]
-    return "\n".join([f"static void {name}({', '.join(parameters)})", "{", *lines, "}"])
+    return "\n".join([f"static void {name}({', '.join(parameters)})", "{", *indented(body), "}"])
 
 
 def _loops(move: Move, border: str) -> list[str]:
@@ -117,28 +116,20 @@ def _loops(move: Move, border: str) -> list[str]:
         head = f"for (int64_t {variable} = 0; {variable} < {length}; {variable}++) {{"
         # Unrolled early, the loop around a vector's would be vectorised instead, at the price of shuffles.
         pragma = ["#pragma GCC unroll 1"] if not place and len(variables) > 1 else []
-        lines = [*pragma, head, *_indented(lines), "}"]
+        lines = [*pragma, head, *indented(lines), "}"]
     return lines
-
-
-def _indented(lines: Iterable[str]) -> list[str]:
-    return [line if line.startswith("#") else text for line, text in zip(lines, indented(lines), strict=True)]
 
 
 # Which elements go where.
 
 
-def _row_major(shape: Sequence[int]) -> Shape:
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
-
-
 def _whole(shape: Shape) -> Walk:
-    return Walk(0, _row_major(shape))
+    return Walk(0, row_major(shape))
 
 
 def _cut(shape: Shape, starts: Iterable[int], steps: Iterable[int]) -> Walk:
     """Return the places of the positions ``start, start + step, …`` of each axis."""
-    strides = _row_major(shape)
+    strides = row_major(shape)
     start = sum(first * stride for first, stride in zip(starts, strides, strict=True))
     return Walk(start, tuple(step * stride for step, stride in zip(steps, strides, strict=True)))
 
@@ -163,7 +154,7 @@ def _within_border(node: Node, starts: Sequence[int], steps: Sequence[int]) -> I
     shape, taken = example_shape(node), example_shape(node.inputs[0])
     inside = _cut(shape, starts, steps)
     yield Move(taken, inside, 0, _whole(taken))
-    strides = _row_major(shape)
+    strides = row_major(shape)
     start = 0
     for axis, stride in enumerate(strides):  # inside on the axes before, left out on this one, anywhere on the others
         for first, lengths, paces in _left_out(shape[axis], starts[axis], taken[axis], steps[axis]):
@@ -187,7 +178,7 @@ def _left_out(size: int, start: int, count: int, step: int) -> Iterator[tuple[in
 
 def _concat(op: Concat, node: Node) -> Iterator[Move]:
     shape = example_shape(node)
-    strides, axis = _row_major(shape), op.axis - is_batched(node)
+    strides, axis = row_major(shape), op.axis - is_batched(node)
     start = 0
     for place, given in enumerate(node.inputs):
         part = example_shape(given)
@@ -197,7 +188,7 @@ def _concat(op: Concat, node: Node) -> Iterator[Move]:
 
 def _transpose(op: Transpose, node: Node) -> Iterator[Move]:
     shape, first = example_shape(node), is_batched(node)
-    strides = _row_major(example_shape(node.inputs[0]))
+    strides = row_major(example_shape(node.inputs[0]))
     yield Move(shape, _whole(shape), 0, Walk(0, tuple(strides[axis - first] for axis in op.axes[first:])))
 
 

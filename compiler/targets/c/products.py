@@ -7,13 +7,12 @@ in registers while the loop over terms runs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 
 from graphnn.compiler.targets.c.register_tiles import Parts, cycles, fits, outer_product, vector_registers
-from graphnn.compiler.targets.c.text import indented, linear, loop
+from graphnn.compiler.targets.c.text import indented, linear, loop, row_major
 from graphnn.compiler.targets.c.units import example_shape, is_batched, read_in_place
 from graphnn.ops.node import Node
 from graphnn.ops.shape import Transpose
@@ -94,11 +93,6 @@ class Product:
     def matrix(self, steps: Sequence[int]) -> list[tuple[str, int]]:
         """Return the terms of an index that say which matrix is meant, by variables ``g0`` and so on."""
         return [(f"g{axis}", step) for axis, step in enumerate(steps) if self.leading[axis] > 1]
-
-
-def row_major(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the elements from one index to the next on each axis."""
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def print_product(shape: Product, name: str, lanes: int) -> str:

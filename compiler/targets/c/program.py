@@ -26,6 +26,7 @@ from graphnn.compiler.targets.c.rows import has_row_kernel, print_row_kernel
 from graphnn.compiler.targets.c.scans import has_scan_kernel, print_scan
 from graphnn.compiler.targets.c.segment import Call, Place, SegmentPlan
 from graphnn.compiler.targets.c.squares import print_pack
+from graphnn.compiler.targets.c.text import indented
 from graphnn.compiler.targets.c.units import (
     MOVES,
     Unit,
@@ -229,7 +230,7 @@ class _SegmentPrinter:
         for level, group in groupby(self.plan.calls, key=lambda call: call.level):
             calls = list(group)
             lines = self._region(calls) if level % 2 else self._between(calls)
-            yield from (line if line.startswith("#") else f"        {line}" for line in lines)
+            yield from indented(indented(lines))
         yield "    }"
         yield "    return 0;"
         yield "}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from graphnn.compiler.targets.c.expressions import C_TYPES
+from graphnn.compiler.targets.c.text import indented
 from graphnn.compiler.targets.c.units import example_shape, is_batched
 from graphnn.ops import dtypes
 from graphnn.ops.node import Node
@@ -59,7 +60,7 @@ def print_random(node: Node, name: str, lanes: int) -> str:
         [
             f"static void {name}(const int64_t *step, {kind} *restrict y, {last})",
             "{",
-            *(line if line.startswith("#") else f"    {line}" for line in head),
+            *indented(head),
             "        uint64_t words[4][LANES] __attribute__((aligned(64)));",
             f"        gn_philox({first}, {stride}, *step, {op.seed}u, {op.stream}u, words);",
             f"        for (int lane = 0; lane < {stop}; lane++)",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 
 def indented(lines: Iterable[str]) -> list[str]:
-    """Return lines one level further in."""
-    return [f"    {line}" for line in lines]
+    """Return lines one level further in; pragmas stay where they are."""
+    return [line if line.startswith("#") else f"    {line}" for line in lines]
 
 
 def loop(variable: str, over: range, body: Iterable[str]) -> list[str]:
@@ -38,6 +39,17 @@ def linear(*terms: tuple[str, int], constant: int = 0) -> str:
     if not texts:
         return str(constant)
     return " + ".join(texts) + (f" {'-' if constant < 0 else '+'} {abs(constant)}" if constant else "")
+
+
+def row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the elements from one index to the next on each axis, where there are no gaps.
+
+    Examples
+    --------
+    >>> row_major((2, 3, 4))
+    (12, 4, 1)
+    """
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def function(signature: str, body: Iterable[str]) -> list[str]:

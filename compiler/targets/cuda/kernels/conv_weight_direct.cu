@@ -119,7 +119,10 @@ GN_DEVICE void finish(PARAMETERS, const Channels &block, int s, SUM sum)
 
 } /* namespace */
 
-GN_KERNEL(THREADS) NAME(PARAMETERS)
+/* As in gemm.cu: told that one block is enough, the assembler keeps all in registers. */
+#define BOUNDS THREADS, 1
+GN_KERNEL(BOUNDS) NAME(PARAMETERS)
+#undef BOUNDS
 {
     using namespace GN_JOIN(NAME, _parts);
     GN_SHARED(SUM, partial, SUMS * STEP);
