@@ -10,11 +10,12 @@ from sample_families import Family
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason=f"no C compiler: {unavailable_reason()}")
 # Their own builds under sanitizers find little more: composites of ops of other families, ops that run on NumPy, ops
-# whose kernels have such tests of their own (test_indexing, test_scans), and expressions that are printed in the loops
-# of the families arithmetic and elementwise.
+# whose kernels have such tests of their own (test_convolution, test_indexing, test_moves, test_products, test_random,
+# test_scans), and expressions that are printed in the loops of the families arithmetic and elementwise.
 CHECKED_ELSEWHERE = {
     *("activation", "aggregation", "conv1d", "conv_transpose", "diagonal", "einsum", "elementwise_loss", "rearrange"),
-    *("split", "state", "gather", "scan", "sort", "comparison", "logical", "rounding", "special", "trigonometry"),
+    *("split", "state", "conv", "gather", "matmul", "random", "scan", "slicing", "sort"),
+    *("comparison", "logical", "rounding", "special", "trigonometry"),
 }
 
 
