@@ -156,7 +156,11 @@ class LoadedCudaPlan(LoadedPlan):
             if nbytes <= room:
                 room -= nbytes
                 whole = made_of(
-                    array, each.text(self._lowered), nbytes, self._machine, partial(self._prepare, each, array)
+                    array,
+                    self._lowered[each.step.kernel].text,
+                    nbytes,
+                    self._machine,
+                    partial(self._prepare, each, array),
                 )
                 prepared[each.step.kernel] = Rows(whole, each.row_bytes, self._addresses[each.step.writes[0].storage])
         read = {view.storage for step in self._plan.steps if step.kernel not in prepared for view in step.reads}

@@ -37,10 +37,6 @@ class Preparation:
         """Bytes of a row of the result."""
         return self.step.writes[0].spec.nbytes(1)
 
-    def text(self, kernels: Mapping[str, Lowered]) -> str:
-        """Return the kernel's text, which tells what it makes of a data set."""
-        return kernels[self.step.kernel].text
-
 
 def preparations(plan: Plan, kernels: Mapping[str, Lowered], resident: Collection[Node]) -> Iterator[Preparation]:
     """Yield the steps of a plan that only prepare rows of resident data sets."""
@@ -52,15 +48,20 @@ def preparations(plan: Plan, kernels: Mapping[str, Lowered], resident: Collectio
         feed = feeds.get(read.storage)
         whole = all(view.strides is None and view.offset == 0 for view in (read, write))
         by_rows = read.spec.shape == write.spec.shape and write.spec.shape[:1] == (Dim(1),)
-        if feed in resident and whole and by_rows and all(map(_is_row_by_row, step.nodes)):
+        if feed in resident and whole and by_rows and _is_row_by_row(step):
             assert feed is not None
             yield Preparation(step, feed)
 
 
-def _is_row_by_row(node: Node) -> bool:
-    """Whether a value's elements come from those of its inputs at the same place, whatever the batch size is."""
-    return is_pointwise(node) and not _counts_examples(node)
-
-
-def _counts_examples(node: Node) -> bool:
-    return isinstance(node.op, Size) or any(map(_counts_examples, node.inputs))
+def _is_row_by_row(step: KernelCall) -> bool:
+    """Whether each element of a result comes from those at the same place, whatever the batch size is."""
+    seen: set[Node] = set()
+    waiting = list(step.nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node.op, Size):
+            return False
+        if node not in seen:
+            seen.add(node)
+            waiting += node.inputs
+    return all(map(is_pointwise, step.nodes))

@@ -213,6 +213,21 @@ def test_what_takes_more_than_the_row_is_not_prepared(machine: Machine, function
     assert not resident._runs._data.prepared  # type: ignore[union-attr]  # it is on the device
 
 
+def test_values_that_are_used_again_and_again_are_looked_at_once(machine: Machine) -> None:
+    """A value that is added to itself 40 times has more ways back than can be followed one by one."""
+
+    def doubled(x: gn.Node) -> gn.Node:
+        y = x.astype("float32")
+        for _ in range(40):
+            y = ops.tanh(y + y)
+        return y
+
+    executor, x = scaled(doubled), bytes_of(12)
+    resident = executor.resident({"x": x})
+    assert resident._runs._data.prepared  # type: ignore[union-attr]  # it is on the device
+    np.testing.assert_array_equal(resident.run([3, 7]), executor.run({"x": x[[3, 7]]}))
+
+
 def test_random_numbers_are_drawn_in_each_run(machine: Machine) -> None:
     executor = scaled(lambda x: x.astype("float32") / 255 + ops.uniform((None, 100)))
     resident = executor.resident({"x": bytes_of(23)})
