@@ -49,6 +49,15 @@ class Cases:
         }
 
 
+def cases_of(*parts: Callable[[Cases], None]) -> Cases:
+    """Return the cases that functions add, all of one graph."""
+    cases = Cases()
+    with gn.Graph():
+        for part in parts:
+            part(cases)
+    return cases
+
+
 def normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Draw normal numbers."""
     return generator.standard_normal(shape)

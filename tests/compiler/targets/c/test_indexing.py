@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import graphnn as gn
-from compiled_graphs import Cases, between, check_cases, check_threads, check_under_sanitizers, compiled, normal
+from compiled_graphs import (
+    Cases,
+    between,
+    cases_of,
+    check_cases,
+    check_threads,
+    check_under_sanitizers,
+    compiled,
+    normal,
+)
 from compiled_kernels import EXPORT, aligned, call, from_lanes, run_under_sanitizers, to_lanes
 from graphnn import ops, optim
 from graphnn.compiler.targets.c.build import Compiler
@@ -87,12 +97,7 @@ def elements(cases: Cases) -> None:
     cases.add("one_hot in double", ops.one_hot(bins, 4, "float64"))
 
 
-def all_cases() -> Cases:
-    cases = Cases()
-    with gn.Graph():
-        for part in (tables, entries, elements):
-            part(cases)
-    return cases
+all_cases = partial(cases_of, tables, entries, elements)
 
 
 @pytest.mark.parametrize("lanes", [4, 16])

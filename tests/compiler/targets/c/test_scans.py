@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import numpy as np
 import pytest
 
 import graphnn as gn
-from compiled_graphs import Cases, between, check_cases, check_under_sanitizers, compiled, normal
+from compiled_graphs import Cases, between, cases_of, check_cases, check_under_sanitizers, compiled, normal
 from graphnn import ops, optim
 from graphnn.compiler.targets.c.toolchain import find_compiler, unavailable_reason
 from graphnn.compiler.targets.c.units import LONGEST_ORDERED
@@ -66,12 +67,7 @@ def orders(cases: Cases) -> None:
                 cases.add(f"topk {k} {which}", ops.topk(x, k, axis, largest=flag)[1])
 
 
-def all_cases() -> Cases:
-    cases = Cases()
-    with gn.Graph():
-        for part in (running, of_other_types, orders):
-            part(cases)
-    return cases
+all_cases = partial(cases_of, running, of_other_types, orders)
 
 
 @pytest.mark.parametrize("lanes", [4, 16])
